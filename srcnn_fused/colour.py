@@ -50,7 +50,7 @@ def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
 
 
 def luma(rgb: Tensor) -> Tensor:
-    """Y' alone of :func:`rgb_to_ycbcr`: ``[..., 3, H, W]`` -> ``[..., 1, H, W]``, same units, dtype.
+    """Y' alone of :func:`rgb_to_ycbcr`: ``[..., 3, H, W]`` -> ``[..., 1, H, W]``, same units.
 
     uint8 gives the papers' test luma: rounded to 8 bits.
     """
