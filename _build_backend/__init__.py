@@ -1,8 +1,9 @@
 """PEP 517 backend: setuptools, with the torch of the environment that is being installed into.
 
-Build isolation hides that torch, and a second one of several gigabytes would be downloaded only to read its headers.
-`sysconfig` still names the site-packages of the environment whose interpreter runs the build, so it is appended to
-`sys.path` (behind the build's own packages, which stay first). Only where no fitting torch lies there is one asked for.
+Build isolation hides that torch, and a second one of several gigabytes would be downloaded only to
+read its headers. `sysconfig` still names the site-packages of the environment whose interpreter
+runs the build, so it is appended to `sys.path` (behind the build's own packages, which stay
+first). Only where no fitting torch lies there is one asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from setuptools import build_meta
 
-from .toolchain import find_compiler
+from .toolchain import Compiler, find_compiler
 
 MINIMUM_TORCH = (2, 10)
 TORCH_REQUIREMENT = "torch>=2.10"
@@ -25,7 +26,7 @@ get_requires_for_build_sdist = build_meta.get_requires_for_build_sdist
 
 
 def environment_paths() -> list[str]:
-    """site-packages folders of the environment installed into, and of its base where it looks there too."""
+    """site-packages of the environment installed into, and of its base where it looks there too."""
     paths = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     if sys.prefix != sys.base_prefix:
         try:
@@ -34,10 +35,7 @@ def environment_paths() -> list[str]:
             lines = []
         if any(line.replace(" ", "") == "include-system-site-packages=true" for line in lines):
             base = {"base": sys.base_prefix, "platbase": sys.base_prefix}
-            paths += [
-                sysconfig.get_path("purelib", vars=base),
-                sysconfig.get_path("platlib", vars=base),
-            ]
+            paths += [sysconfig.get_path(name, vars=base) for name in ("purelib", "platlib")]
     return list(dict.fromkeys(paths))
 
 
@@ -55,10 +53,10 @@ def has_torch() -> bool:
 
 
 def build_requirements() -> list[str]:
-    """What the build needs beyond pyproject.toml: torch, unless it is there or nothing will be compiled."""
+    """What the build needs beyond pyproject.toml: torch, unless it is there or goes unused."""
     add_environment()
-    compiler, _ = find_compiler()
-    return [] if compiler is None or has_torch() else [TORCH_REQUIREMENT]
+    compiles = isinstance(find_compiler(), Compiler)
+    return [TORCH_REQUIREMENT] if compiles and not has_torch() else []
 
 
 # setuptools would run setup.py to learn these, but setup.py needs the torch that is asked for here.

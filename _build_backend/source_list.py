@@ -8,19 +8,18 @@ SECTIONS = ("torch", "native", "cuda")
 
 
 def read_sources(path: Path) -> dict[str, list[str]]:
-    """Section -> its files, relative to the folder above `path`'s (the repository)."""
+    """Section -> its files, each with the folder of `path` in front: `csrc/ops.cpp`."""
     sources: dict[str, list[str]] = {section: [] for section in SECTIONS}
-    section = ""
+    section = None
     for number, line in enumerate(path.read_text().splitlines(), 1):
-        line = line.partition("#")[0].strip()
-        if line.startswith("["):
-            section = line.strip("[]")
+        entry = line.partition("#")[0].strip()
+        if entry.startswith("["):
+            section = entry.strip("[]")
             if section not in sources:
-                raise ValueError(
-                    f"{path}:{number}: unknown section '{section}', expected one of {SECTIONS}"
-                )
-        elif line and not section:
-            raise ValueError(f"{path}:{number}: '{line}' stands before the first section")
-        elif line:
-            sources[section].append(f"{path.parent.name}/{line}")
+                known = ", ".join(SECTIONS)
+                raise ValueError(f"{path}:{number}: section must be one of {known}, got {section}")
+        elif entry and section is None:
+            raise ValueError(f"{path}:{number}: {entry} stands before the first section")
+        elif entry:
+            sources[str(section)].append(f"{path.parent.name}/{entry}")
     return sources

@@ -1,4 +1,4 @@
-"""Finds the C++ and CUDA compilers, and says in one line what it found. Imports neither torch nor setuptools."""
+"""Finds the C++ and CUDA compilers. Imports neither torch nor setuptools."""
 
 from __future__ import annotations
 
@@ -13,37 +13,55 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-# Needs the language level, a standard library to match, and the Python headers: what a build most often lacks.
-PROBE = "#include <Python.h>\n#include <concepts>\n#include <span>\nint main() { return std::span<int>().size(); }\n"
+# What a build most often lacks: the language level, a library to match it, the Python headers.
+PROBE = """
+#include <Python.h>
+#include <concepts>
+#include <span>
+int main() { return std::span<int>().size(); }
+"""
 
 # Turing has no bf16 and no tf32; newer chips than the last one named run its PTX.
 CUDA_ARCHITECTURES = "8.0;8.6;8.9;9.0;10.0;12.0+PTX"
 CUDA_ARCHITECTURES_BEFORE_12_8 = "8.0;8.6;8.9;9.0+PTX"
 
 
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LC_ALL": "C"}
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """The C++ compiler to build with."""
+
+    command: str  # as in CXX
+    version: str
+
+
 @cache
-def find_compiler() -> tuple[str | None, str]:
-    """(version line of the C++ compiler, "") or (None, why there is none that can build the extension)."""
-    command = shlex.split(os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++")
-    program = shutil.which(command[0])
-    if program is None:
-        return None, f"no C++ compiler ('{command[0]}' was not found; CXX names another)"
+def find_compiler() -> Compiler | str:
+    """The C++ compiler, or one line saying why none can build the extension.
+
+    CXX names it; without CXX it is the one that built Python, or else any that is there.
+    """
+    wished = os.environ.get("CXX")
+    names = [wished] if wished else [sysconfig.get_config_var("CXX"), "c++", "g++", "clang++"]
+    commands = [shlex.split(name) for name in names if name]
+    command = next((words for words in commands if shutil.which(words[0])), None)
+    if command is None:
+        return "no C++ compiler" + (f" (CXX={wished} was not found)" if wished else "")
     include = sysconfig.get_path("include")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "probe.cpp"
         source.write_text(PROBE)
-        options = ["-std=c++20", f"-I{include}", "-fsyntax-only", str(source)]
-        probe = subprocess.run([program, *command[1:], *options], capture_output=True, text=True)
+        probe = _run(*command, "-std=c++20", f"-I{include}", "-fsyntax-only", str(source))
     if probe.returncode:
-        lines = [line for line in probe.stderr.splitlines() if "error" in line] or [
-            probe.stderr.strip()
-        ]
-        return (
-            None,
-            f"'{program}' cannot compile C++20 with the Python headers in {include} ({lines[0]})",
-        )
-    version = subprocess.run([program, *command[1:], "--version"], capture_output=True, text=True)
-    return (version.stdout.splitlines() or [program])[0], ""
+        errors = [line for line in probe.stderr.splitlines() if "error" in line]
+        reason = re.sub(r"^.*?error: ", "", errors[0]) if errors else f"exit {probe.returncode}"
+        return f"'{shlex.join(command)}' cannot compile C++20 with Python's headers ({reason})"
+    lines = _run(*command, "--version").stdout.splitlines()
+    return Compiler(shlex.join(command), lines[0] if lines else command[0])
 
 
 @dataclass(frozen=True)
@@ -62,39 +80,36 @@ class Cuda:
 
 
 def find_cuda(sources: list[str]) -> tuple[Cuda | None, str]:
-    """The toolkit for the CUDA sources (or None), and the line that explains the choice. Raises RuntimeError where
-    SRCNN_FUSED_CUDA=1 cannot be met."""
-    wish = os.environ.get("SRCNN_FUSED_CUDA", "auto") or "auto"
+    """The toolkit for these CUDA sources, if any, and the line that explains the choice.
+
+    Raises RuntimeError where SRCNN_FUSED_CUDA=1 cannot be met.
+    """
+    wish = os.environ.get("SRCNN_FUSED_CUDA") or "auto"
     if wish not in ("0", "1", "auto"):
         raise RuntimeError(f"SRCNN_FUSED_CUDA must be 0, 1 or auto, got '{wish}'")
     if wish == "0":
         return None, "CPU only (SRCNN_FUSED_CUDA=0)"
-    toolkit = _cuda_toolkit() if sources else None
-    reason = (
-        "no nvcc was found; CUDA_HOME names the toolkit"
-        if sources
-        else "this version has no CUDA kernels"
-    )
-    if toolkit is None and wish == "1":
-        raise RuntimeError(f"SRCNN_FUSED_CUDA=1, but {reason}")
-    if toolkit is None:
-        return None, f"CPU only ({reason})"
-    version = ".".join(map(str, toolkit.version))
-    return toolkit, f"CPU and CUDA {version} from {toolkit.home} for {toolkit.architectures}"
+    if not sources:
+        toolkit, problem = None, "this version has no CUDA kernels"
+    else:
+        toolkit, problem = _cuda_toolkit(), "no nvcc was found; CUDA_HOME names the toolkit"
+    if toolkit:
+        version = ".".join(map(str, toolkit.version))
+        return toolkit, f"CPU and CUDA {version} from {toolkit.home} for {toolkit.architectures}"
+    if wish == "1":
+        raise RuntimeError(f"SRCNN_FUSED_CUDA=1, but {problem}")
+    return None, f"CPU only ({problem})"
 
 
 def _cuda_toolkit() -> Cuda | None:
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
-    nvcc = shutil.which(str(Path(home) / "bin" / "nvcc")) if home else shutil.which("nvcc")
+    nvcc = shutil.which(f"{home}/bin/nvcc" if home else "nvcc")
     nvcc = nvcc or shutil.which("/usr/local/cuda/bin/nvcc")
     if nvcc is None:
         return None
-    release = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
-    version = re.search(r"release (\d+)\.(\d+)", release)
+    version = re.search(r"release (\d+)\.(\d+)", _run(nvcc, "--version").stdout)
     # The nvcc on PATH may be a link or a script: nvcc itself knows where its toolkit is.
-    dry_run = subprocess.run(
-        [nvcc, "-dryrun", "-x", "cu", os.devnull], capture_output=True, text=True
-    ).stderr
+    dry_run = _run(nvcc, "-dryrun", "-x", "cu", os.devnull).stderr
     top = re.search(r"^#\$ TOP=(.*)$", dry_run, re.MULTILINE)
     if version is None or top is None:
         return None
