@@ -1,0 +1,214 @@
+"""Images for training and evaluation: 8-bit files -> luma -> pairs (bicubic, truth) -> random crops.
+
+Training reads every image once, keeps its luma and the bicubic enlargement of its shrunken copy in
+memory (5 bytes a pixel), and cuts crops from those. Flips and rotations are taken of the crops: the
+resampling is symmetric, so that equals flipping the image first.
+"""
+
+from __future__ import annotations
+
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from . import colour, reference
+from .errors import UserError
+
+__all__ = [
+    "CropSampler",
+    "TrainingPair",
+    "crop_to_multiple",
+    "list_images",
+    "load_pairs",
+    "luma8",
+    "read_image",
+    "shrink",
+]
+
+IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+# The rescaling augmentation of FSRCNN and VDSR.
+RESCALE_FACTORS = (0.9, 0.8, 0.7, 0.6)
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The image files of a folder (not of its subfolders), sorted by name.
+
+    Raises:
+        UserError: there is no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {what}: a folder of images is needed")
+    files = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()]
+    if not files:
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise UserError(f"{folder} has no image ({kinds})")
+    return sorted(files)
+
+
+def read_image(path: str | Path) -> Tensor:
+    """One image in 8 bits: uint8 ``[1, H, W]`` (a grey file) or ``[3, H, W]`` (RGB).
+
+    EXIF orientation is applied; alpha is dropped; 16-bit grey is rounded to 8 bits.
+
+    Raises:
+        UserError: the file is missing, truncated or no image; the message names it.
+    """
+    try:
+        with warnings.catch_warnings():
+            # A size that Pillow only warns of is refused too: evaluation needs several such floats.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                file.load()
+                image = ImageOps.exif_transpose(file)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UserError(f"{path} is too large to be decoded safely") from None
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
+        raise UserError(f"{path} cannot be read as an image: {error}") from None
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64)
+        return torch.from_numpy(((wide + 128) // 257).clip(0, 255).astype(np.uint8))[None]
+    if image.mode in ("1", "L", "LA"):
+        return torch.from_numpy(np.array(image.convert("L")))[None]
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+
+
+def luma8(image: Tensor) -> Tensor:
+    """uint8 ``[C, H, W]`` -> uint8 ``[H, W]``: MATLAB's luma; a grey image is taken as it is."""
+    return image[0] if image.shape[0] == 1 else colour.luma(image)[0]
+
+
+def crop_to_multiple(image: Tensor, scale: int) -> Tensor:
+    """Cut the right and bottom edges of ``[..., H, W]`` so that ``scale`` divides both sides."""
+    height, width = image.shape[-2:]
+    return image[..., : height - height % scale, : width - width % scale]
+
+
+def shrink(image: Tensor, scale: int, bicubic: str) -> Tensor:
+    """The low-resolution image: uint8 [..., H, W] -> float64 [..., H / scale, W / scale] in [0, 1].
+
+    Both sides must be multiples of ``scale``. Not rounded to 8 bits: as in the papers.
+    """
+    height, width = image.shape[-2:]
+    size = (height // scale, width // scale)
+    return reference.bicubic_resize(image.to(torch.float64) / 255, size=size, convention=bicubic)
+
+
+@dataclass(frozen=True)
+class TrainingPair:
+    """One image: ``enlarged``, float32 [H, W] in [0, 1] (its bicubic copy); ``truth``, uint8."""
+
+    name: str
+    enlarged: Tensor
+    truth: Tensor
+
+
+def load_pairs(
+    folders: Sequence[str | Path],
+    scale: int,
+    *,
+    bicubic: str = "matlab",
+    rescale: bool = False,
+    min_side: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[TrainingPair]:
+    """Read all images of ``folders`` and make their training pairs.
+
+    Args:
+        folders: folders of images.
+        scale: the enlargement to undo; images are cropped to a multiple of it.
+        bicubic: convention of the shrinking and the enlarging.
+        rescale: add each image at 0.9, 0.8, 0.7 and 0.6 of its size.
+        min_side: pairs with a shorter side than this are left out (they hold no crop).
+        progress: called with (images read, images in all) after each image.
+
+    Raises:
+        UserError: as :func:`list_images` and :func:`read_image`, or all images are too small.
+    """
+    files = [file for folder in folders for file in list_images(folder)]
+    pairs = []
+    for index, file in enumerate(files):
+        truth = luma8(read_image(file))
+        for factor in (1.0, *RESCALE_FACTORS) if rescale else (1.0,):
+            smaller = truth
+            if factor != 1:
+                smaller = reference.bicubic_resize(truth, scale=factor, convention="matlab")
+            smaller = crop_to_multiple(smaller, scale).contiguous()
+            if min(smaller.shape) < min_side:
+                continue
+            down = shrink(smaller, scale, bicubic)
+            up = reference.bicubic_resize(down, scale=scale, convention=bicubic)
+            pairs.append(TrainingPair(f"{file.name}@{factor}", up.to(torch.float32), smaller))
+        if progress is not None:
+            progress(index + 1, len(files))
+    if not pairs:
+        where = ", ".join(str(folder) for folder in folders)
+        raise UserError(
+            f"no image of {where} is large enough for a crop: {min_side}x{min_side} pixels needed"
+        )
+    return pairs
+
+
+class CropSampler:
+    """Random crops of training pairs, every position of every image being equally likely.
+
+    Crops are flipped and turned at random (eight orientations). The input crop is larger than the
+    target by ``margin`` on every side, so that unpadded convolutions of that receptive radius give
+    exactly the target's size. One call of the generator a batch, whose state is all there is to
+    save.
+
+    Args:
+        pairs: from :func:`load_pairs`, each side at least ``crop + 2 * margin``.
+        crop: side of the target crops.
+        margin: receptive radius of the network.
+    """
+
+    def __init__(self, pairs: Sequence[TrainingPair], crop: int, margin: int) -> None:
+        self.pairs = pairs
+        self.crop = crop
+        self.margin = margin
+        side = crop + 2 * margin
+        positions = []
+        for pair in pairs:
+            height, width = pair.truth.shape
+            if min(height, width) < side:
+                raise ValueError(f"{pair.name} is {width}x{height}, smaller than a crop of {side}")
+            positions.append((height - side + 1) * (width - side + 1))
+        self._ends = list(accumulate(positions))
+
+    def batch(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """``count`` crops: input [n, 1, crop + 2 margin, ...] and target [n, 1, crop, crop], float32."""
+        side, inner = self.crop + 2 * self.margin, slice(self.margin, self.margin + self.crop)
+        x = torch.empty(count, 1, side, side)
+        target = torch.empty(count, 1, self.crop, self.crop)
+        draws = torch.randint(8 * self._ends[-1], (count,), generator=generator).tolist()
+        for n, draw in enumerate(draws):
+            position, orientation = divmod(draw, 8)
+            index = bisect_right(self._ends, position)
+            if index:
+                position -= self._ends[index - 1]
+            pair = self.pairs[index]
+            row, column = divmod(position, pair.truth.shape[1] - side + 1)
+            window = (slice(row, row + side), slice(column, column + side))
+            x[n, 0] = orient(pair.enlarged[window], orientation)
+            target[n, 0] = orient(pair.truth[window][inner, inner], orientation)
+        return x, target.div_(255)
+
+
+def orient(image: Tensor, orientation: int) -> Tensor:
+    """One of the eight flips and quarter turns of ``[H, W]``; 0 leaves it as it is."""
+    if orientation & 1:
+        image = image.t()
+    dims = [dim for dim, bit in ((0, 2), (1, 4)) if orientation & bit]
+    return image.flip(dims) if dims else image
