@@ -1,0 +1,22 @@
+// The CPU kernels for AVX2 with FMA.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "engine.h"
+#include "target.h"
+
+SRCNN_TARGET_BEGIN("avx2,fma")
+#include "vec_avx2.h"
+// After the vector type, inside the target region:
+#include "strip.h"
+SRCNN_TARGET_END
+
+namespace srcnn::cpu {
+const Engine kAvx2Engine = make_engine<Avx2>();
+}
+
+#endif

@@ -1,0 +1,22 @@
+// The CPU kernels for AVX-512.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "engine.h"
+#include "target.h"
+
+SRCNN_TARGET_BEGIN("avx512f,avx512vl,avx2,fma")
+#include "vec_avx512.h"
+// After the vector type, inside the target region:
+#include "strip.h"
+SRCNN_TARGET_END
+
+namespace srcnn::cpu {
+const Engine kAvx512Engine = make_engine<Avx512>();
+}
+
+#endif

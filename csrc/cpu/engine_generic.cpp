@@ -1,0 +1,8 @@
+// The CPU kernels for any machine.
+#include "engine.h"
+#include "strip.h"
+#include "vec_generic.h"
+
+namespace srcnn::cpu {
+const Engine kGenericEngine = make_engine<Generic>();
+}

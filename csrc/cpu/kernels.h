@@ -1,0 +1,20 @@
+// What cpu/ offers to the layer above: the two operations, and the thread pool they are lent.
+#pragma once
+
+#include <functional>
+
+#include "../srcnn.h"
+
+namespace srcnn::cpu {
+
+struct Threads {
+  int count;
+  // Calls work(0), ..., work(workers - 1), at once where it can; returns when all have returned.
+  std::function<void(int workers, const std::function<void(int)>& work)> run;
+};
+
+// Both throw std::runtime_error (SRCNN_FUSED_CPU_ISA) or std::bad_alloc, before the output is touched.
+void srcnn_forward(const ForwardProblem& problem, const Threads& threads);
+void bicubic_resize(const ResizeProblem& problem, const Threads& threads);
+
+}  // namespace srcnn::cpu

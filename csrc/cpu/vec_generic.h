@@ -1,0 +1,30 @@
+// 4 floats by the compiler's vector extension: SSE on x86, NEON on ARM, VSX on POWER, plain code elsewhere.
+#pragma once
+
+#include <cstring>
+
+#include "target.h"
+
+namespace srcnn::cpu {
+
+struct Generic {
+  typedef float Vec __attribute__((vector_size(16)));
+  static constexpr int kLanes = 4;
+  static constexpr int kVectors = 2;  // 4 x 2 accumulators, 2 inputs, 1 weight, 1 product: 12 of SSE's 16
+  static constexpr int kChannelBlock = 4;
+  static constexpr int kConv3Vectors = 2;
+
+  static SRCNN_INLINE Vec set1(float a) { return Vec{a, a, a, a}; }
+  static SRCNN_INLINE Vec load(const float* p) {
+    Vec a;
+    std::memcpy(&a, p, sizeof a);
+    return a;
+  }
+  static SRCNN_INLINE void store(float* p, Vec a) { std::memcpy(p, &a, sizeof a); }
+  static SRCNN_INLINE Vec mul(Vec a, Vec b) { return a * b; }
+  static SRCNN_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+  static SRCNN_INLINE Vec relu(Vec a) { return a < Vec{} ? Vec{} : a; }  // NaN < 0 is false: NaN stays, as in torch.relu
+  static SRCNN_INLINE void store_first(float* p, Vec a, int n) { std::memcpy(p, &a, static_cast<size_t>(n) * sizeof(float)); }
+};
+
+}  // namespace srcnn::cpu

@@ -1,0 +1,57 @@
+// The problem as plain structs: shapes, pointers, strides, enums. No torch, no CUDA, no SIMD; every layer below ops.cpp
+// speaks in these terms.
+#pragma once
+
+#include <cstdint>
+
+namespace srcnn {
+
+// What a pixel outside the image is worth, at the input of every convolution.
+enum class Padding { kZeros, kReplicate };
+
+// The three meanings of "bicubic" in this field; see bicubic.h.
+enum class Bicubic { kMatlab, kPil, kTorch };
+
+// A batch of planar images of any strides (in elements), so that slices, transposes and channels_last are read in place.
+template <class T>
+struct ImageView {
+  T* data = nullptr;
+  int64_t batch = 0, channels = 0, height = 0, width = 0;
+  int64_t stride_n = 0, stride_c = 0, stride_h = 0, stride_w = 0;
+
+  T* plane(int64_t n, int64_t c) const { return data + n * stride_n + c * stride_c; }
+};
+
+// A convolution as nn.Conv2d stores it, contiguous.
+struct ConvWeights {
+  const float* weight = nullptr;  // [out_channels, in_channels, kernel_size, kernel_size]
+  const float* bias = nullptr;    // [out_channels]
+  int out_channels = 0, in_channels = 0, kernel_size = 0;
+};
+
+// bicubic(scale) -> conv1 -> ReLU -> conv2 -> ReLU -> conv3 over a batch of images.
+struct ForwardProblem {
+  ImageView<const float> input;  // [N, c, h, w]
+  ImageView<float> output;       // [N, c, scale * h, scale * w]
+  ConvWeights conv1, conv2, conv3;
+  int64_t scale = 1;  // 1: the input is already enlarged
+  Bicubic bicubic = Bicubic::kMatlab;
+  Padding padding = Padding::kZeros;
+};
+
+// bicubic resampling of a batch of images; the scales are output / input unless the caller asked for others.
+struct ResizeProblem {
+  ImageView<const float> input;  // [N, C, h, w]
+  ImageView<float> output;       // [N, C, H, W]
+  double scale_height = 1, scale_width = 1;
+  Bicubic bicubic = Bicubic::kMatlab;
+};
+
+// The networks that run fused: the papers' n1 = 64, n2 = 32, f1 = 9, f3 = 5 with f2 = 1, 3 or 5, on luma or RGB.
+inline constexpr int kKernel1 = 9;
+inline constexpr int kKernel3 = 5;
+inline constexpr int kWidth1 = 64;
+inline constexpr int kWidth2 = 32;
+inline constexpr int kMaxKernel2 = 5;
+
+}  // namespace srcnn
