@@ -1,0 +1,201 @@
+"""The two operations as functions: the fused kernel where there is one, else the reference.
+
+Each is the twin of the function of the same name in `srcnn_fused.reference`, which defines it.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from . import _extension, ops, reference
+from ._checks import (
+    check_bicubic_input,
+    check_choice,
+    check_srcnn,
+    check_srcnn_scale,
+    resize_geometry,
+)
+
+__all__ = ["bicubic_resize", "srcnn"]
+
+BACKENDS = ("auto", "fused", "reference")
+
+# The networks that have a fused kernel (csrc/ops.cpp knows the same ones).
+FUSED_WIDTHS = (64, 32)
+FUSED_KERNEL_SIZES = ((9, 1, 5), (9, 3, 5), (9, 5, 5))
+FUSED_CHANNELS = (1, 3)
+
+_warned: set[str] = set()
+
+
+def _why_no_kernel(op: str, x: Tensor) -> str | None:
+    """Why the op cannot run on this tensor's device and dtype, or None where it can."""
+    if not _extension.available():
+        return _extension.why_unavailable()
+    device = x.device.type
+    if device not in ("cpu", "cuda"):
+        return f"there is no fused kernel for {device} tensors"
+    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"srcnn_fused::{op}", device.upper()):
+        return f"this build has no fused kernel for {device} tensors"
+    if x.dtype != torch.float32:
+        return f"there is no fused kernel for {x.dtype} on {device}"
+    return None
+
+
+def why_not_fused(x: Tensor, weight1: Tensor, weight2: Tensor, weight3: Tensor) -> str | None:
+    """Why srcnn would not run fused on these (checked) arguments, or None where it would."""
+    reason = _why_no_kernel("srcnn_forward", x)
+    if reason is not None:
+        return reason
+    widths = (weight1.shape[0], weight2.shape[0])
+    kernel_sizes = (weight1.shape[-1], weight2.shape[-1], weight3.shape[-1])
+    channels = weight1.shape[1]
+    if widths != FUSED_WIDTHS:
+        return f"the fused kernels have widths {FUSED_WIDTHS}, this network has {widths}"
+    if kernel_sizes not in FUSED_KERNEL_SIZES:
+        known = ", ".join("-".join(map(str, sizes)) for sizes in FUSED_KERNEL_SIZES)
+        ours = "-".join(map(str, kernel_sizes))
+        return f"the fused kernels have kernel sizes {known}, this network has {ours}"
+    if channels not in FUSED_CHANNELS:
+        return f"the fused kernels take 1 or 3 channels, this network has {channels}"
+    return None
+
+
+def _use_fused(backend: str, reason: str | None, *, quiet: bool = False) -> bool:
+    """Settles the backend. Says once, per reason, that "auto" runs without the fused kernel."""
+    if backend == "reference":
+        return False
+    if reason is None:
+        return True
+    if backend == "fused":
+        raise RuntimeError(f'backend="fused" cannot run: {reason}')
+    if not quiet and reason not in _warned and not torch.compiler.is_compiling():
+        _warned.add(reason)
+        warnings.warn(
+            f'running the slower PyTorch reference: {reason} (backend="reference" says nothing)',
+            stacklevel=4,
+        )
+    return False
+
+
+def srcnn(
+    x: Tensor,  # [N, c, h, w]
+    weight1: Tensor,  # [n1, c, f1, f1]
+    bias1: Tensor,  # [n1]
+    weight2: Tensor,  # [n2, n1, f2, f2]
+    bias2: Tensor,  # [n2]
+    weight3: Tensor,  # [c, n2, f3, f3]
+    bias3: Tensor,  # [c]
+    *,
+    scale: int | None = None,
+    bicubic: str = "matlab",
+    padding_mode: str = "zeros",
+    backend: str = "auto",
+) -> Tensor:
+    """SRCNN as one operation: bicubic enlargement, three convolutions (arXiv:1501.00092, eq. 1-3).
+
+    Args:
+        x: float16, bfloat16, float32 or float64, values about [0, 1]; everything shares its dtype.
+            Any strides.
+        scale: positive integer; None (or 1) where x is enlarged already.
+        bicubic: convention of the enlargement, "matlab", "pil" or "torch".
+        padding_mode: what lies beyond the image at every layer, "zeros" or "replicate".
+        backend: "auto" takes the fused kernel where there is one (float32, widths (64, 32), kernels
+            9-1-5, 9-3-5 and 9-5-5, 1 or 3 channels) and otherwise the reference, with one warning
+            per reason; "fused" raises instead; "reference" always takes the reference.
+
+    Returns [N, c, scale * h, scale * w]. Differentiable in every tensor; the fused kernel once, the
+    reference any number of times.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type, dtype, device, shape or value.
+        RuntimeError: backend="fused" where there is no fused kernel; the message says why.
+
+    Example:
+        model = FusedSRCNN.from_pretrained("9-1-5-x3")
+        weights = [p for conv in (model.conv1, model.conv2, model.conv3) for p in conv.parameters()]
+        y = srcnn(x, *weights, scale=3)
+    """
+    check_choice("backend", backend, BACKENDS)
+    factor = check_srcnn_scale(scale)
+    x, weight1, bias1, weight2, bias2, weight3, bias3 = _one_dtype_under_autocast(
+        x, weight1, bias1, weight2, bias2, weight3, bias3
+    )
+    check_srcnn(x, weight1, bias1, weight2, bias2, weight3, bias3, bicubic, padding_mode)
+    reason = None if backend == "reference" else why_not_fused(x, weight1, weight2, weight3)
+    if _use_fused(backend, reason):
+        return ops.srcnn_forward(
+            x, weight1, bias1, weight2, bias2, weight3, bias3, factor, bicubic, padding_mode
+        )
+    return reference.srcnn(
+        x,
+        weight1,
+        bias1,
+        weight2,
+        bias2,
+        weight3,
+        bias3,
+        scale=factor,
+        bicubic=bicubic,
+        padding_mode=padding_mode,
+    )
+
+
+def _one_dtype_under_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Under autocast, brings the arguments to their widest dtype; elsewhere a mix stays an error.
+
+    Earlier layers hand over 16-bit activations there, while the weights stay float32.
+    """
+    device = tensors[0].device.type if isinstance(tensors[0], Tensor) else "cpu"
+    if device not in ("cpu", "cuda") or not torch.is_autocast_enabled(device):
+        return tensors
+    widest = tensors[0].dtype
+    for tensor in tensors[1:]:
+        widest = torch.promote_types(widest, tensor.dtype)
+    return tuple(tensor.to(widest) for tensor in tensors)
+
+
+def bicubic_resize(
+    x: Tensor,  # [N, C, H, W], [C, H, W] or [H, W]
+    *,
+    scale: float | tuple[float, float] | None = None,
+    size: tuple[int, int] | None = None,
+    convention: str = "matlab",
+    backend: str = "auto",
+) -> Tensor:
+    """Bicubic resizing of the last two dimensions, as MATLAB, Pillow or PyTorch does it.
+
+    Args:
+        x: float16, bfloat16, float32, float64 or uint8; images of at least 1x1. Any strides.
+        scale: one factor, or one each for height and width. The output has ceil(scale * length)
+            rows and columns in the matlab convention, floor(scale * length) in the others.
+        size: (height, width) of the output; give either this or scale.
+        convention: "matlab" (imresize: mirrored edges, antialiased when shrinking), "pil" (Pillow:
+            renormalised at the edges, antialiased) or "torch" (F.interpolate: a = -0.75, plain).
+        backend: "auto" takes the fused kernel where there is one (float32) and otherwise the
+            reference; "fused" raises instead; "reference" always takes the reference.
+
+    Returns a new tensor of x's dtype. Floats are neither rounded nor clipped, and differentiable;
+    uint8 gives uint8, rounded as the convention's own library rounds.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong type, dtype, rank or value.
+        RuntimeError: backend="fused" where there is no fused kernel; the message says why.
+
+    Example:
+        low = bicubic_resize(image, scale=1 / 3)
+    """
+    check_choice("backend", backend, BACKENDS)
+    check_bicubic_input(x, convention)
+    height, width = x.shape[-2:]
+    geometry = resize_geometry(height, width, scale, size, convention)
+    reason = None if backend == "reference" else _why_no_kernel("bicubic_resize", x)
+    # The reference is the only path that 8-bit images have, and a good one: nothing to warn about.
+    if _use_fused(backend, reason, quiet=x.dtype == torch.uint8):
+        batched = x.reshape((1,) * (4 - x.dim()) + tuple(x.shape))
+        out = ops.bicubic_resize(batched, *geometry, convention)
+        return out.reshape(tuple(x.shape[:-2]) + tuple(out.shape[-2:]))
+    return reference.resize_to(x, *geometry, convention)
