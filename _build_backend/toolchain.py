@@ -103,8 +103,8 @@ def find_cuda(sources: list[str]) -> tuple[Cuda | None, str]:
 
 def _cuda_toolkit() -> Cuda | None:
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
-    nvcc = shutil.which(f"{home}/bin/nvcc" if home else "nvcc")
-    nvcc = nvcc or shutil.which("/usr/local/cuda/bin/nvcc")
+    places = [f"{home}/bin/nvcc"] if home else ["nvcc", "/usr/local/cuda/bin/nvcc"]
+    nvcc = next(filter(None, map(shutil.which, places)), None)
     if nvcc is None:
         return None
     version = re.search(r"release (\d+)\.(\d+)", _run(nvcc, "--version").stdout)

@@ -1,0 +1,16 @@
+# Compile and link options of everything built here: the extension's, plus warnings and sanitizers.
+find_package(Threads REQUIRED)
+
+function(srcnn_fused_compile_options target)
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>)
+  if(SRCNN_FUSED_WERROR)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+  endif()
+  target_link_libraries(${target} PUBLIC Threads::Threads)
+  if(SRCNN_FUSED_SANITIZE)
+    target_compile_options(${target} PUBLIC
+      -fsanitize=${SRCNN_FUSED_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+    target_link_options(${target} PUBLIC -fsanitize=${SRCNN_FUSED_SANITIZE})
+  endif()
+endfunction()
