@@ -1,4 +1,4 @@
-"""Images for training and evaluation: 8-bit files -> luma -> pairs (bicubic, truth) -> random crops.
+"""Images for training and evaluation: files -> 8-bit luma -> pairs (bicubic, truth) -> crops.
 
 Training reads every image once, keeps its luma and the bicubic enlargement of its shrunken copy in
 memory (5 bytes a pixel), and cuts crops from those. Flips and rotations are taken of the crops: the
@@ -188,7 +188,10 @@ class CropSampler:
         self._ends = list(accumulate(positions))
 
     def batch(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``count`` crops: input [n, 1, crop + 2 margin, ...] and target [n, 1, crop, crop], float32."""
+        """``count`` crops, float32: input [n, 1, C, C] and target [n, 1, crop, crop].
+
+        C is ``crop + 2 * margin``. Both in [0, 1].
+        """
         side, inner = self.crop + 2 * self.margin, slice(self.margin, self.margin + self.crop)
         x = torch.empty(count, 1, side, side)
         target = torch.empty(count, 1, self.crop, self.crop)

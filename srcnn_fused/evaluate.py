@@ -24,7 +24,16 @@ from .data import crop_to_multiple, list_images, luma8, read_image, shrink
 from .errors import UserError
 from .modules import FusedSRCNN
 
-__all__ = ["Report", "Sample", "Scores", "evaluate", "load_samples", "mean_psnr", "prepare", "restore"]
+__all__ = [
+    "Report",
+    "Sample",
+    "Scores",
+    "evaluate",
+    "load_samples",
+    "mean_psnr",
+    "prepare",
+    "restore",
+]
 
 METRICS = ("psnr", "ssim", "ms_ssim")
 # None: this metric does not exist for this image (too small for MS-SSIM).
@@ -143,9 +152,7 @@ def load_samples(
 def image_names(files: Sequence[Path]) -> list[str]:
     """The stem of each file, or its whole name where two files share a stem."""
     stems = [file.stem for file in files]
-    return [
-        file.stem if stems.count(file.stem) == 1 else file.name for file in files
-    ]
+    return [file.stem if stems.count(file.stem) == 1 else file.name for file in files]
 
 
 def mean_psnr(model: FusedSRCNN, samples: Sequence[Sample], border: int) -> float:
@@ -212,8 +219,13 @@ def shave(image: Tensor, border: int, name: str) -> Tensor:
 
 def to_8_bits(image: Tensor) -> Tensor:
     """Floating point in [0, 1] -> uint8, clipped and rounded half up (NaN counts as black)."""
-    return torch.nan_to_num(image.to(torch.float64)).mul(255).add(0.5).floor().clamp(0, 255).to(
-        torch.uint8
+    return (
+        torch.nan_to_num(image.to(torch.float64))
+        .mul(255)
+        .add(0.5)
+        .floor()
+        .clamp(0, 255)
+        .to(torch.uint8)
     )
 
 
@@ -225,4 +237,3 @@ def _score(output: Tensor, truth: Tensor, border: int, name: str) -> Scores:
         "ssim": metrics.ssim(output, truth) if side >= metrics.SSIM_MIN_SIDE else None,
         "ms_ssim": metrics.ms_ssim(output, truth) if side >= metrics.MS_SSIM_MIN_SIDE else None,
     }
-

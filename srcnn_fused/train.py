@@ -85,8 +85,8 @@ def train(
             KeyboardInterrupt raised.
 
     Raises:
-        UserError: data that cannot be read, a folder that holds a run already (or none to resume), a
-            recipe that differs from the resumed one, or a loss that is no longer finite.
+        UserError: data that cannot be read, a folder that holds a run already (or none to resume),
+            a recipe that differs from the resumed one, or a loss that is no longer finite.
         KeyboardInterrupt: after ``should_stop``.
     """
     config.validate()
@@ -169,7 +169,7 @@ class _Run:
                 f"the loss became {value} in iteration {self.iteration + 1}: start again with a "
                 "lower --lr"
             )
-        (loss * SGD_LOSS_FACTOR if config.optimizer == "sgd" else loss).backward()
+        torch.autograd.backward(loss * SGD_LOSS_FACTOR if config.optimizer == "sgd" else loss)
         self.optimizer.step()
         self.iteration += 1
         self.loss_sum += value

@@ -20,8 +20,9 @@ from ..errors import UserError
 from ..modules import FusedSRCNN
 from .config import TrainConfig
 
-__all__ = ["Checkpoint", "RunFolder"]
+__all__ = ["CHECKPOINT_NAME", "Checkpoint", "RunFolder", "load_checkpoint"]
 
+CHECKPOINT_NAME = "checkpoint.pt"
 _FORMAT = 1
 
 
@@ -57,7 +58,7 @@ class RunFolder:
 
     def __init__(self, path: Path, model_name: str) -> None:
         self.path = path
-        self.checkpoint_path = path / "checkpoint.pt"
+        self.checkpoint_path = path / CHECKPOINT_NAME
         self.model_path = path / f"{model_name}.safetensors"
         self.history_path = path / "history.csv"
 
@@ -95,7 +96,9 @@ class RunFolder:
         with _disk_errors(self.history_path), replacing(self.history_path) as temporary:
             temporary.write_text("iteration,loss,val_psnr\n" + "".join(rows))
 
-    def save_model(self, model: FusedSRCNN, config: TrainConfig, iteration: int, psnr: float) -> None:
+    def save_model(
+        self, model: FusedSRCNN, config: TrainConfig, iteration: int, psnr: float
+    ) -> None:
         """Write the weights with the recipe that made them."""
         recipe = config.to_dict()
         del recipe["out"], recipe["device"]

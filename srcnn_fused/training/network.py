@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ def build_model(config: TrainConfig) -> FusedSRCNN:
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = {
+    options: dict[str, Any] = {
         "scale": config.scale,
         "bicubic": config.bicubic,
         "padding_mode": config.padding_mode,
@@ -70,7 +71,8 @@ def initialise(model: FusedSRCNN, generator: torch.Generator) -> None:
     channels = model.conv1.in_channels
     for conv in convs:
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
-        nn.init.zeros_(conv.bias)
+        if conv.bias is not None:  # never, but the type of Conv2d allows it
+            nn.init.zeros_(conv.bias)
     model.conv1.weight.sub_(model.conv1.weight.mean(dim=(1, 2, 3), keepdim=True))
     model.conv3.weight.mul_(0.01)
     for conv in convs:
@@ -91,7 +93,7 @@ def forward_unpadded(model: FusedSRCNN, x: Tensor, backend: str) -> Tensor:
     convs = (model.conv1, model.conv2, model.conv3)
     if backend == "fused":
         radius = receptive_radius(model)
-        parameters = [p for conv in convs for p in (conv.weight, conv.bias)]
+        parameters = [p for conv in convs for p in conv.parameters()]
         output = functional.srcnn(x, *parameters, padding_mode=model.padding_mode, backend="fused")
         return output[..., radius:-radius, radius:-radius]
     # channels_last takes about two thirds of the time of channels first on a CPU.

@@ -1,0 +1,137 @@
+"""`srcnn-fused evaluate`: the papers' measurement of a model on a folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import Tensor
+
+    from ..evaluate import Report, Sample, Scores
+    from ..modules import FusedSRCNN
+
+_DIGITS = {"psnr": 2, "ssim": 4, "ms_ssim": 4}
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of 8-bit images.")],
+    scale: Annotated[int, typer.Option("--scale", "-s", min=1, help="Enlargement to measure.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="A shipped name (9-1-5-x3, or 9-1-5), or a file."),
+    ],
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the scores here.")
+    ] = None,
+    border: Annotated[
+        int | None, typer.Option(min=0, help="Pixels shaved off each side; default: the scale.")
+    ] = None,
+    bicubic: Annotated[
+        str | None,
+        typer.Option(
+            metavar="matlab|pil|torch",
+            help="Shrinking and enlarging; default: what the model was made for.",
+        ),
+    ] = None,
+    padding_mode: Annotated[
+        str | None,
+        typer.Option(metavar="zeros|replicate", help="Borders; default: what the model says."),
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(metavar="auto|fused|reference", help="How the network runs.")
+    ] = "auto",
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write bicubic | SRCNN | truth of each image here."),
+    ] = None,
+) -> None:
+    """Measure PSNR, SSIM and MS-SSIM of bicubic and of a network, by the papers' protocol.
+
+    Luma of the 8-bit image, cropped to a multiple of the scale; bicubic down and up in floating
+    point; network; rounded to 8 bits; border shaved off.
+    """
+    from rich.console import Console
+
+    from .._files import replacing
+    from ..comparison import write_comparison
+    from ..errors import UserError
+    from ..evaluate import evaluate as run_evaluation
+
+    network = _load(model, scale, backend, bicubic=bicubic, padding_mode=padding_mode)
+    if save is not None:
+        try:
+            save.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--save {save} cannot be used: {error.strerror}") from None
+    with Console(stderr=True).status("evaluating") as status:
+
+        def on_image(sample: Sample, output: Tensor, scores: dict[str, Scores]) -> None:
+            status.update(f"evaluated {sample.name}")
+            if save is not None:
+                path = save / f"{sample.name}-x{scale}.png"
+                write_comparison(path, sample, output, scores, scale=scale, bicubic=network.bicubic)
+
+        report = run_evaluation(
+            network, data, name=model, bicubic=network.bicubic, border=border, on_image=on_image
+        )
+    _print(report, Console())
+    if json is not None:
+        try:
+            with replacing(json) as temporary:
+                temporary.write_text(report.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"--json {json} cannot be written: {error.strerror}") from None
+
+
+def _load(model: str, scale: int, backend: str, **flags: str | None) -> FusedSRCNN:
+    """The network at the scale that is measured; flags that were given go before its metadata."""
+    from .. import pretrained
+    from ..errors import UserError
+    from ..modules import FusedSRCNN
+
+    overrides = {name: value for name, value in flags.items() if value is not None}
+    try:
+        path = pretrained.find(model, scale)
+        made_for = pretrained.load(path)[1].get("scale")
+        network = FusedSRCNN.from_pretrained(path, scale=scale, backend=backend, **overrides)
+    except (ValueError, FileNotFoundError) as error:
+        raise UserError(str(error)) from None
+    if made_for not in (None, scale):
+        typer.echo(f"note: {model} was made for x{made_for}, and is measured at x{scale}", err=True)
+    return network
+
+
+def _print(report: Report, console: Console) -> None:
+    from rich.table import Table
+
+    from ..metrics import MS_SSIM_MIN_SIDE
+
+    table = Table(title=f"{report.dataset} x{report.scale}, {report.model}")
+    table.add_column("image")
+    for label in ("PSNR", "SSIM", "MS-SSIM"):
+        table.add_column(f"{label}\nbicubic", justify="right")
+        table.add_column(f"{label}\nSRCNN", justify="right")
+    for name, scores in report.images.items():
+        table.add_row(name, *_cells(scores))
+    table.add_section()
+    table.add_row("mean", *_cells(report.mean))
+    console.print(table)
+    small = [name for name, scores in report.images.items() if scores["srcnn"]["ms_ssim"] is None]
+    if small:
+        console.print(
+            f"no MS-SSIM for images under {MS_SSIM_MIN_SIDE} pixels a side (border shaved): "
+            + ", ".join(small),
+            soft_wrap=True,
+        )
+
+
+def _cells(scores: dict[str, Scores]) -> Iterator[str]:
+    for metric, digits in _DIGITS.items():
+        for method in ("bicubic", "srcnn"):
+            value = scores[method][metric]
+            yield "-" if value is None else f"{value:.{digits}f}"
