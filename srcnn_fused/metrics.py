@@ -15,8 +15,8 @@ __all__ = ["MS_SSIM_MIN_SIDE", "SSIM_MIN_SIDE", "ms_ssim", "psnr", "ssim"]
 
 SSIM_MIN_SIDE = 11
 _MS_SSIM_SCALES = 5
-# Each of the four halvings must leave more than a window to slide over.
-MS_SSIM_MIN_SIDE = (SSIM_MIN_SIDE - 1) * 2 ** (_MS_SSIM_SCALES - 1) + 1
+# Four halvings must leave a window.
+MS_SSIM_MIN_SIDE = SSIM_MIN_SIDE * 2 ** (_MS_SSIM_SCALES - 1)
 
 
 def psnr(prediction: Tensor, target: Tensor, *, data_range: float | None = None) -> float:
@@ -48,16 +48,18 @@ def ssim(prediction: Tensor, target: Tensor, *, data_range: float | None = None)
 
     a, b, peak = _prepare(prediction, target, data_range)
     _need_side("ssim", a, SSIM_MIN_SIDE)
-    value = structural_similarity_index_measure(a, b, data_range=peak)
-    assert isinstance(value, Tensor)
-    return value.item()
+    _, indices = structural_similarity_index_measure(a, b, data_range=peak, return_full_image=True)
+    # torchmetrics' own mean takes in windows that reach over the edge, onto mirrored pixels.
+    half = SSIM_MIN_SIDE // 2
+    return indices[..., half:-half, half:-half].mean().item()
 
 
 def ms_ssim(prediction: Tensor, target: Tensor, *, data_range: float | None = None) -> float:
     """Multi-scale SSIM (Wang et al. 2003): five scales, the paper's exponents.
 
     Arguments and errors as :func:`psnr`; images under :data:`MS_SSIM_MIN_SIDE` pixels a side, which
-    have no fifth scale, are an error too. Negative contrast terms count as 0.
+    have no fifth scale, are an error too. Negative contrast terms count as 0. The value is
+    torchmetrics', which at the last scale lets windows reach over the edge, onto mirrored pixels.
     """
     from torchmetrics.functional.image import (
         multiscale_structural_similarity_index_measure as measure,
