@@ -75,8 +75,7 @@ ImageView<T> view_of(const Tensor& t) {
   } else {
     data = static_cast<T*>(t.mutable_data_ptr());
   }
-  return {data,        t.size(0),   t.size(1),   t.size(2),  t.size(3),
-          t.stride(0), t.stride(1), t.stride(2), t.stride(3)};
+  return {data, t.size(0), t.size(1), t.size(2), t.size(3), t.stride(0), t.stride(1), t.stride(2), t.stride(3)};
 }
 
 // A convolution of fixed kernel size, its tensors checked and made contiguous (they are a few kilobytes); holds them alive.
@@ -192,17 +191,6 @@ STABLE_TORCH_LIBRARY_IMPL(srcnn_fused, CPU, m) {
   m.impl("bicubic_resize", TORCH_BOX(&srcnn::bicubic_resize_cpu));
 }
 
-// Facts of the build, set by setup.py.
-#ifndef SRCNN_FUSED_VERSION
-#define SRCNN_FUSED_VERSION "unknown"
-#endif
-#ifndef SRCNN_FUSED_BUILD_TORCH
-#define SRCNN_FUSED_BUILD_TORCH "unknown"
-#endif
-#ifndef SRCNN_FUSED_BUILD_CUDA
-#define SRCNN_FUSED_BUILD_CUDA "none"
-#endif
-
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Compiled kernels of srcnn_fused; importing it registers torch.ops.srcnn_fused.";
   m.def(
@@ -210,12 +198,15 @@ PYBIND11_MODULE(_C, m) {
       [] {
         return std::map<std::string, std::string>{
             {"version", SRCNN_FUSED_VERSION},
-            {"compiler", __VERSION__},
+            {"python", SRCNN_FUSED_BUILD_PYTHON},
             {"torch", SRCNN_FUSED_BUILD_TORCH},
+            {"compiler", SRCNN_FUSED_BUILD_COMPILER},
+            {"flags", SRCNN_FUSED_BUILD_FLAGS},
             {"cuda", SRCNN_FUSED_BUILD_CUDA},
+            {"cuda_archs", SRCNN_FUSED_BUILD_CUDA_ARCHS},
         };
       },
-      "What this binary was built from and with.");
+      "What this binary was built from and with (macros that setup.py sets).");
   m.def(
       "cpu_isas",
       [] {

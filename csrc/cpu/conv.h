@@ -83,7 +83,7 @@ SRCNN_INLINE int next_vectors(int left) {
   return left < S::kVectors ? left : S::kVectors;
 }
 
-inline constexpr int kConv3Rows = 4;                           // output rows made together: each input vector serves up to 4
+inline constexpr int kConv3Rows = 4;  // output rows made together: each input vector serves up to 4
 inline constexpr int kConv3Inputs = kConv3Rows + kKernel3 - 1;
 
 // conv3 has one output channel at a time, so the block in registers is 4 rows x V vectors instead of channels x vectors.

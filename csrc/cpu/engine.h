@@ -13,15 +13,16 @@ struct Region {
   int64_t x0, x1, y0, y1;
 };
 
-// Resampling along one axis, tabulated: output i is the sum over k < taps of weight[i * taps + k] * source[index[i * taps + k]].
+// Resampling along one axis, tabulated: output i is the sum over k < taps of weight[i * taps + k] * source[index[i * taps +
+// k]].
 struct ResampleTableView {
   int taps;
   const int32_t* index;
   const float* weight;
 };
 
-// The rows of one stage that are still needed. Row r of the image lies in slot r % slots, channel after channel, `stride` floats
-// each. A row covers its strip and `halo` columns a side.
+// The rows of one stage that are still needed. Row r of the image lies in slot r % slots, channel after channel, `stride`
+// floats each. A row covers its strip and `halo` columns a side.
 struct RingLayout {
   int64_t offset;  // in the workspace, in floats
   int slots, channels, halo;

@@ -21,7 +21,8 @@ namespace srcnn::cpu {
 template <class S>
 class Ring {
  public:
-  Ring(const RingLayout& layout, const StripLayout& strip, const ForwardProblem& problem, const Region& region, float* workspace)
+  Ring(const RingLayout& layout, const StripLayout& strip, const ForwardProblem& problem, const Region& region,
+       float* workspace)
       : layout_(layout),
         rows_(workspace + layout.offset),
         zeros_(workspace + strip.zeros_offset),
@@ -93,7 +94,8 @@ class Strip {
         block_(workspace + plan.layout.hidden1.offset),
         first_column_(region.x0 - plan.layout.input.halo + input_.outside_left()),
         input_width_(input_.outside_right() - input_.outside_left()),
-        enlarged_(problem_.input, image, 0, plan.rows, plan.columns, plan.layout.source, workspace, first_column_, input_width_) {}
+        enlarged_(problem_.input, image, 0, plan.rows, plan.columns, plan.layout.source, workspace, first_column_,
+                  input_width_) {}
 
   void run() {
     for (int64_t y = region_.y0; y < region_.y1; y += kConv3Rows) {
@@ -137,7 +139,8 @@ class Strip {
     const float* rows[kKernel1];
     for (int ky = 0; ky < kKernel1; ++ky) rows[ky] = input_.row(r - kKernel1 / 2 + ky) + x;
     const RingLayout& in = input_.layout();
-    conv_relu_columns<S, kKernel1>(v, rows, in.stride, in.channels, kWidth1, plan_.conv1.weight, plan_.conv1.bias, out, out_stride);
+    conv_relu_columns<S, kKernel1>(v, rows, in.stride, in.channels, kWidth1, plan_.conv1.weight, plan_.conv1.bias, out,
+                                   out_stride);
   }
 
   void make_hidden1(int64_t r, float* memory) {
@@ -197,7 +200,7 @@ class Strip {
   const int64_t image_;
   const Region region_;
   Ring<S> input_, hidden1_, hidden2_;
-  float* block_;  // with a 1x1 conv2: conv1's output for one block of columns
+  float* block_;                // with a 1x1 conv2: conv1's output for one block of columns
   const int64_t first_column_;  // of the image, in an input row
   const int input_width_;       // columns of an input row inside the image
   ResampledRows<S> enlarged_;
@@ -223,7 +226,8 @@ void resize_region(const ResizePlan& plan, int64_t image, int64_t channel, const
   float* row = workspace + plan.source.size();  // one row, since whole vectors would run over the end of the output's
   for (int64_t y = region.y0; y < region.y1; ++y) {
     rows.make(y, row, 0);
-    std::memcpy(output.plane(image, channel) + y * output.stride_h + region.x0, row, static_cast<size_t>(width) * sizeof(float));
+    std::memcpy(output.plane(image, channel) + y * output.stride_h + region.x0, row,
+                static_cast<size_t>(width) * sizeof(float));
   }
 }
 

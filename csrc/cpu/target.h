@@ -5,11 +5,10 @@
 
 #define SRCNN_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
-#define SRCNN_TARGET_BEGIN(isa) \
-  SRCNN_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define SRCNN_TARGET_BEGIN(isa) SRCNN_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
 #define SRCNN_TARGET_END SRCNN_PRAGMA(clang attribute pop)
 #else
-#define SRCNN_TARGET_BEGIN(isa) \
+#define SRCNN_TARGET_BEGIN(isa)  \
   SRCNN_PRAGMA(GCC push_options) \
   SRCNN_PRAGMA(GCC target(isa))
 #define SRCNN_TARGET_END SRCNN_PRAGMA(GCC pop_options)

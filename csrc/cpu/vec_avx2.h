@@ -6,7 +6,7 @@ namespace srcnn::cpu {
 struct Avx2 {
   using Vec = __m256;
   static constexpr int kLanes = 8;
-  static constexpr int kVectors = 3;       // 4 x 3 accumulators, 3 inputs, 1 weight: all 16 registers
+  static constexpr int kVectors = 3;  // 4 x 3 accumulators, 3 inputs, 1 weight: all 16 registers
   static constexpr int kChannelBlock = 4;
   static constexpr int kConv3Vectors = 2;  // 4 rows x 2 accumulators, 5 weights, 1 input: 14
 

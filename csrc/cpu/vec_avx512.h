@@ -6,7 +6,7 @@ namespace srcnn::cpu {
 struct Avx512 {
   using Vec = __m512;
   static constexpr int kLanes = 16;
-  static constexpr int kVectors = 3;       // 8 x 3 accumulators, 3 inputs, 1 weight: 28 of 32 registers
+  static constexpr int kVectors = 3;  // 8 x 3 accumulators, 3 inputs, 1 weight: 28 of 32 registers
   static constexpr int kChannelBlock = 8;
   static constexpr int kConv3Vectors = 4;  // 4 rows x 4 accumulators, 5 weights, 1 input: 22
 
