@@ -9,6 +9,7 @@ registered.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -131,7 +132,7 @@ def _check_image(x: Tensor) -> None:
 def _check_shape(tensor: Tensor, name: str, expected: Sequence[int]) -> None:
     text = ", ".join(map(str, expected))
     _check(
-        tensor.dim() == len(expected) and all(map(int.__eq__, tensor.shape, expected)),
+        tensor.dim() == len(expected) and all(map(operator.eq, tensor.shape, expected)),
         f"{name} must be [{text}], got {_shape(tensor)}",
     )
 

@@ -121,8 +121,14 @@ def _axes(
     """
     height = (-2, in_size[0], out_size[0], scales[0])
     width = (-1, in_size[1], out_size[1], scales[1])
-    # imresize takes the axis that shrinks most first, rows on a tie; Pillow the width.
-    rows_first = convention == "matlab" and scales[0] <= scales[1]
+    if convention == "matlab":
+        rows_first = scales[0] <= scales[1]  # imresize: the axis of the smaller scale
+    elif convention == "pil":
+        # Pillow (since 13; before, the width always): rows first if many more of them go away.
+        fewer_rows, fewer_columns = in_size[0] - out_size[0], in_size[1] - out_size[1]
+        rows_first = fewer_rows > 0 and fewer_rows > 2 * fewer_columns
+    else:
+        rows_first = False
     ordered = [height, width] if rows_first else [width, height]
     return [axis for axis in ordered if not (axis[1] == axis[2] and axis[3] == 1)]
 
@@ -167,7 +173,7 @@ def bicubic_resize(
         convention: "matlab", "pil" or "torch".
 
     Returns a new tensor of x's dtype. Floats are neither rounded nor clipped, and differentiable;
-    uint8 equals what MATLAB, Pillow or F.interpolate makes of it, bit for bit.
+    uint8 gives uint8 as MATLAB, Pillow (since 13) or F.interpolate rounds it.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type, dtype, rank or value.
