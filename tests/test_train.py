@@ -1,0 +1,335 @@
+"""Training: it learns, it goes on exactly, and it loses nothing when something goes wrong."""
+
+import errno
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from srcnn_fused import FusedSRCNN, evaluate
+from srcnn_fused.errors import UserError
+from srcnn_fused.train import Monitor, TrainConfig, train
+from srcnn_fused.training import checkpoint, network
+
+
+def edges(seed, size=48):
+    """Overlapping discs: what bicubic blurs, and a network soon learns to sharpen."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: 4 * size, : 4 * size] / 4
+    image = np.full((4 * size, 4 * size), 128.0)
+    for _ in range(12):
+        row, column, radius = (
+            random.uniform(0, size),
+            random.uniform(0, size),
+            random.uniform(3, 14),
+        )
+        disc = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
+        image[disc] = random.integers(256)
+    return image.reshape(size, 4, size, 4).mean((1, 3)).round().astype(np.uint8)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A recipe of seconds, on four training images and one for validation."""
+    for folder, seeds in (("data", range(4)), ("val", [9])):
+        (tmp_path / folder).mkdir()
+        for seed in seeds:
+            Image.fromarray(edges(seed)).save(tmp_path / folder / f"{seed}.png")
+    return TrainConfig(
+        data=(str(tmp_path / "data"),),
+        val=str(tmp_path / "val"),
+        out=str(tmp_path / "run"),
+        scale=2,
+        iterations=40,
+        batch=4,
+        crop=12,
+        lr_last=1e-3,
+        validate_every=10,
+        checkpoint_every=10,
+    )
+
+
+class Recorder(Monitor):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.steps = []
+        self.psnr = {}
+
+    def stepped(self, iteration, loss):
+        self.steps.append((iteration, loss))
+
+    def validated(self, iteration, psnr, best):
+        self.psnr[iteration] = psnr
+
+
+def weights(folder, name="9-1-5-x2"):
+    """A run's model file, as bytes of its tensors."""
+    with safe_open(folder / f"{name}.safetensors", framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def state(folder):
+    return torch.load(folder / "checkpoint.pt", weights_only=True)
+
+
+def assert_same(a, b):
+    """Equal to the bit, all the way down."""
+    assert type(a) is type(b)
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    else:
+        assert a == b or (a != a and b != b)
+
+
+def test_training_beats_bicubic_within_seconds(config, tmp_path):
+    recorder = Recorder()
+    result = train(replace(config, iterations=100, validate_every=50), monitor=recorder)
+    bicubic = evaluate.evaluate(FusedSRCNN.from_pretrained(result.model_path), config.val)
+    bicubic_psnr = bicubic.mean["bicubic"]["psnr"]
+    assert recorder.psnr[0] == pytest.approx(bicubic_psnr, abs=0.5)  # starts as the identity
+    assert result.best_psnr > bicubic_psnr + 0.2
+    assert result.best_psnr == max(recorder.psnr.values())
+    assert bicubic.mean["srcnn"]["psnr"] == pytest.approx(result.best_psnr, abs=0.01)
+
+
+def test_sgd_with_the_papers_rates_learns(config):
+    recorder = Recorder()
+    paper = {"optimizer": "sgd", "lr": 1e-4, "lr_last": 1e-5, "schedule": "constant"}
+    train(replace(config, iterations=60, **paper), monitor=recorder)
+    assert recorder.psnr[60] > recorder.psnr[0] + 0.02
+
+
+def test_the_model_file_says_how_it_was_made(config, tmp_path):
+    result = train(replace(config, iterations=10, padding_mode="zeros"))
+    assert result.model_path == tmp_path / "run" / "9-1-5-x2.safetensors"
+    with safe_open(result.model_path, framework="pt") as file:
+        header = json.loads(file.metadata()["srcnn_fused"])
+    assert header["kernel_sizes"] == [9, 1, 5]
+    assert (header["scale"], header["bicubic"], header["padding_mode"]) == (2, "matlab", "zeros")
+    training = header["metadata"]["training"]
+    assert training["data"] == ["data"]  # names, no paths
+    assert training["lr"] == config.lr
+    assert str(tmp_path) not in json.dumps(header)
+    model = FusedSRCNN.from_pretrained(result.model_path)
+    assert (model.scale, model.padding_mode) == (2, "zeros")
+
+
+@pytest.mark.parametrize(("optimizer", "lr_last"), [("adam", 1e-4), ("sgd", 1e-5)])
+def test_resuming_gives_the_uninterrupted_run_to_the_bit(config, tmp_path, optimizer, lr_last):
+    config = replace(config, optimizer=optimizer, lr=1e-4, lr_last=lr_last)
+    straight = replace(config, out=str(tmp_path / "straight"))
+    train(straight)
+
+    stop_at = 23  # between two validations and two checkpoints
+    recorder = Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        train(config, monitor=recorder, should_stop=lambda: len(recorder.steps) == stop_at)
+    assert state(tmp_path / "run")["iteration"] == stop_at
+    train(config, resume=True)
+
+    expected, actual = state(tmp_path / "straight"), state(tmp_path / "run")
+    assert expected.pop("config") != actual.pop("config")  # they differ in --out alone
+    assert_same(actual, expected)
+    assert_same(weights(tmp_path / "run"), weights(tmp_path / "straight"))
+    history = [(tmp_path / name / "history.csv").read_text() for name in ("run", "straight")]
+    assert history[0] == history[1]
+    assert history[0].count("\n") == 1 + 5  # header; iterations 0, 10, 20, 30, 40
+
+
+def test_a_crash_costs_the_steps_since_the_checkpoint_and_no_more(config, tmp_path):
+    train(replace(config, out=str(tmp_path / "straight")))
+
+    class Crash(Monitor):
+        def stepped(self, iteration, loss):
+            if iteration == 27:
+                raise MemoryError
+
+    with pytest.raises(MemoryError):
+        train(config, monitor=Crash())
+    assert state(tmp_path / "run")["iteration"] == 20
+    recorder = Recorder()
+    train(config, resume=True, monitor=recorder)
+    assert recorder.steps[0][0] == 21
+    assert_same(weights(tmp_path / "run"), weights(tmp_path / "straight"))
+
+
+def test_resuming_a_finished_run_changes_nothing(config, tmp_path):
+    first = train(config)
+    before = first.model_path.read_bytes()
+    again = train(config, resume=True)
+    assert again == first
+    assert first.model_path.read_bytes() == before
+
+
+def test_a_disk_that_fills_up_leaves_the_older_checkpoint(config, tmp_path, monkeypatch):
+    real_save = torch.save
+
+    def save(content, path):
+        if content["iteration"] < 20:
+            return real_save(content, path)
+        path.write_bytes(b"half a checkpoint")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be written: No space left"):
+        train(config)
+    monkeypatch.undo()
+    assert state(tmp_path / "run")["iteration"] == 10
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["9-1-5-x2.safetensors", "checkpoint.pt", "history.csv"]
+
+
+def test_an_existing_run_is_not_overwritten_unasked(config, tmp_path):
+    short = replace(config, iterations=10)
+    train(short)
+    before = state(tmp_path / "run")
+    with pytest.raises(
+        UserError, match=r"run holds a run already .*--resume continues it, --overwrite starts over"
+    ):
+        train(replace(short, seed=1))
+    assert_same(state(tmp_path / "run"), before)
+    train(replace(short, seed=1), overwrite=True)
+    assert state(tmp_path / "run")["config"]["seed"] == 1
+
+
+def test_other_files_in_the_folder_of_a_run_stay(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    train(replace(config, iterations=10))
+    train(replace(config, iterations=10), overwrite=True)
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_resuming_needs_a_run_of_the_same_recipe_on_the_same_images(config, tmp_path):
+    with pytest.raises(
+        UserError, match=r"there is no run to resume: .*checkpoint\.pt does not exist"
+    ):
+        train(config, resume=True)
+    train(replace(config, iterations=10))
+    with pytest.raises(UserError, match="--iterations is 40, but the run to resume has 10"):
+        train(config, resume=True)
+    with pytest.raises(UserError, match=r"--lr is 0\.5, but the run to resume has 0\.001"):
+        train(replace(config, iterations=10, lr=0.5), resume=True)
+    Image.fromarray(edges(5)).save(tmp_path / "data" / "new.png")
+    with pytest.raises(UserError, match="the images in --data are not those"):
+        train(replace(config, iterations=10), resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None], ids=["empty", "nonsense", "cut"])
+def test_a_damaged_checkpoint_is_named(config, tmp_path, content):
+    train(replace(config, iterations=10))
+    path = tmp_path / "run" / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:5000] if content is None else content)
+    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read as a checkpoint: .+"):
+        train(replace(config, iterations=10), resume=True)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "run" / "checkpoint.pt")
+    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read as a checkpoint"):
+        train(config, resume=True)
+
+
+def test_a_loss_that_explodes_stops_before_it_reaches_a_file(config, tmp_path):
+    with pytest.raises(
+        UserError, match=r"the loss became (nan|inf) in iteration \d+: .*lower --lr"
+    ):
+        train(replace(config, lr=1e30))
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
+
+
+def test_init_starts_from_another_model(config, tmp_path):
+    first = train(replace(config, iterations=20))
+    recorder = Recorder()
+    other = replace(config, out=str(tmp_path / "other"), init=str(first.model_path), iterations=10)
+    train(other, monitor=recorder)
+    assert recorder.psnr[0] == pytest.approx(first.best_psnr, abs=1e-6)
+    with pytest.raises(
+        UserError, match=r"--init must be a 9-5-5 network of 1 channel, got 9-1-5 of 1"
+    ):
+        train(replace(other, network="9-5-5", out=str(tmp_path / "third")))
+    with pytest.raises(UserError, match="--init: no model 'nowhere'"):
+        train(replace(other, init="nowhere", out=str(tmp_path / "third")))
+
+
+def test_bad_images_are_named(config, tmp_path):
+    (tmp_path / "data" / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(UserError, match=r"broken\.png cannot be read as an image"):
+        train(config)
+    with pytest.raises(UserError, match=r"elsewhere does not exist"):
+        train(replace(config, val=str(tmp_path / "elsewhere")), overwrite=True)
+    with pytest.raises(UserError, match=r"no image of .*val is large enough .*: 112x112"):
+        train(replace(config, data=(config.val,), crop=100), overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": "9-1"}, "--network must be three odd kernel sizes such as 9-1-5, got '9-1'"),
+        ({"network": "9-2-5"}, "--network must be three odd kernel sizes"),
+        ({"scale": 1}, "--scale must be at least 2, got 1"),
+        ({"batch": 0}, "--batch must be at least 1, got 0"),
+        ({"validate_every": 0}, "--validate-every must be at least 1, got 0"),
+        ({"lr": -1.0}, "--lr must be a positive number, got -1.0"),
+        ({"lr_last": float("nan")}, "--lr-last must be a positive number, got nan"),
+        ({"optimizer": "lion"}, r"--optimizer must be adam\|sgd, got 'lion'"),
+        ({"bicubic": "scipy"}, r"--bicubic must be matlab\|pil\|torch, got 'scipy'"),
+        ({"data": ()}, "--data must name at least one folder of images"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(config, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        train(replace(config, **change))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_a_device_is_refused(config):
+    with pytest.raises(UserError, match="--device cuda: no CUDA device is available"):
+        train(replace(config, device="cuda"))
+
+
+def test_unpadded_training_sees_what_the_padded_network_computes_inside(config):
+    model = network.build_model(replace(config, network="9-3-5"))
+    torch.nn.init.normal_(model.conv3.weight, std=0.1)
+    x = torch.rand(2, 1, 30, 33)
+    radius = network.receptive_radius(model)
+    assert radius == 4 + 1 + 2
+    padded = FusedSRCNN(kernel_sizes=(9, 3, 5), backend="reference")
+    padded.load_state_dict(model.state_dict())
+    inside = padded(x)[..., radius:-radius, radius:-radius]
+    torch.testing.assert_close(network.forward_unpadded(model, x, "auto"), inside)
+
+
+def test_learning_rates_are_per_layer_and_follow_the_schedule(config):
+    model = network.build_model(config)
+    first, last = network.build_optimizer(model, replace(config, lr=0.1, lr_last=0.2)).param_groups
+    assert {id(p) for p in first["params"]} == {
+        id(p) for conv in (model.conv1, model.conv2) for p in conv.parameters()
+    }
+    assert {id(p) for p in last["params"]} == {id(p) for p in model.conv3.parameters()}
+    assert (first["lr"], last["lr"]) == (0.1, 0.2)
+    factors = [network.learning_rate_factor(config, i) for i in (0, 20, 40)]
+    assert factors == pytest.approx([1, 0.5, 0])
+    assert network.learning_rate_factor(replace(config, schedule="constant"), 39) == 1
+
+
+def test_a_checkpoint_is_read_back_as_it_was_written(config, tmp_path):
+    train(replace(config, iterations=10))
+    loaded = checkpoint.load_checkpoint(tmp_path / "run" / "checkpoint.pt")
+    assert loaded.config == replace(config, iterations=10)
+    assert loaded.history[-1][0] == loaded.iteration == 10
