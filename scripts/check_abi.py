@@ -13,6 +13,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 CHECK = """
@@ -48,11 +49,14 @@ def main() -> int:
     import srcnn_fused
 
     package = Path(str(srcnn_fused.__file__)).parent
-    environment = {**os.environ, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     failed = 0
-    for python in arguments.python:
-        result = subprocess.run([python, "-c", CHECK], check=False, env=environment)
-        failed += result.returncode != 0
+    # A link, because the folder beside the package may be a site-packages with a torch of its own.
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / package.name).symlink_to(package)
+        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+        for python in arguments.python:
+            result = subprocess.run([python, "-c", CHECK], check=False, env=environment)
+            failed += result.returncode != 0
     return min(failed, 1)
 
 
