@@ -1,0 +1,136 @@
+"""The fused CPU forward against the float64 reference, on the whole table of cases."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+
+import pytest
+import torch
+from sample_inputs import CASES, CONVENTIONS, LAYOUTS, PADDING_MODES, Case, image
+from torch import Tensor
+
+from srcnn_fused import functional, reference
+
+pytestmark = pytest.mark.usefixtures("extension")
+
+TOLERANCE = 1e-5
+
+
+@functools.cache
+def expected(case: Case) -> Tensor:
+    with torch.no_grad():
+        return reference.srcnn(*case.tensors(torch.float64), **case.options)
+
+
+def test_the_table_has_the_cases_it_promises() -> None:
+    assert len(set(CASES)) >= 200
+    assert {case.layout for case in CASES} == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_srcnn_equals_the_float64_reference(case: Case, isa: str) -> None:
+    with torch.no_grad():
+        actual = functional.srcnn(*case.tensors(), **case.options, backend="fused")
+    assert actual.shape == expected(case).shape
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("kernel2", [1, 5])
+def test_srcnn_does_not_depend_on_the_number_of_threads(
+    kernel2: int, threads: int, isa: str
+) -> None:
+    case = Case(kernel2, 1, "replicate", 2, "matlab", (1, 41, 77))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        actual = functional.srcnn(*case.tensors(), **case.options, backend="fused")
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("scale", [1, 4, 7])
+def test_srcnn_takes_any_integer_scale(scale: int, isa: str) -> None:
+    case = Case(1, 1, "zeros", scale, "matlab", (1, 11, 6))
+    actual = functional.srcnn(*case.tensors(), **case.options, backend="fused")
+    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCE)
+
+
+def test_srcnn_takes_weights_of_any_strides(isa: str) -> None:
+    case = Case(3, 3, "zeros", None, "matlab", (1, 8, 9))
+    x, *parameters = case.tensors()
+    strided = [torch.stack([p, p.new_full(p.shape, math.nan)], dim=-1)[..., 0] for p in parameters]
+    actual = functional.srcnn(x, *strided, **case.options, backend="fused")
+    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+@pytest.mark.parametrize("kernel2", [1, 3])
+@pytest.mark.parametrize("scale", [None, 3])
+def test_nan_and_inf_spread_as_in_the_reference(
+    value: float, padding_mode: str, kernel2: int, scale: int | None, isa: str
+) -> None:
+    case = Case(kernel2, 1, padding_mode, scale, "matlab", (1, 24, 27))
+    x, *parameters = case.tensors()
+    x[0, 0, 0, 0] = x[0, 0, 20, 13] = value
+    actual = functional.srcnn(x, *parameters, **case.options, backend="fused")
+    exact = reference.srcnn(x.double(), *(p.double() for p in parameters), **case.options)
+    assert exact.isfinite().any()
+    assert not exact.isfinite().all()
+    torch.testing.assert_close(actual.double(), exact, rtol=0, atol=TOLERANCE, equal_nan=True)
+
+
+def test_an_unusable_instruction_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SRCNN_FUSED_CPU_ISA", "sse9")
+    with pytest.raises(RuntimeError, match=r"SRCNN_FUSED_CPU_ISA must be one of .*got 'sse9'"):
+        functional.srcnn(*Case(1, 1, "zeros", None, "matlab", (1, 2, 2)).tensors())
+
+
+# --- bicubic_resize -------------------------------------------------------------------------------
+
+RESIZE_SHAPES = ((1, 1, 1, 1), (2, 3, 1, 7), (1, 1, 5, 4), (0, 1, 3, 3), (1, 3, 37, 70))
+RESIZES = (
+    {"scale": 2},
+    {"scale": 3.0},
+    {"scale": 0.5},
+    {"scale": 1 / 3},
+    {"scale": 1},
+    {"scale": 1.37},
+    {"scale": (0.3, 2.5)},
+    {"scale": (2, 1)},
+    {"size": (1, 1)},
+    {"size": (40, 3)},
+    {"size": (7, 129)},
+)
+
+
+@pytest.mark.parametrize("kwargs", RESIZES, ids=str)
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_bicubic_resize_equals_the_float64_reference(
+    convention: str, kwargs: dict[str, object], isa: str
+) -> None:
+    for shape, layout in itertools.product(RESIZE_SHAPES, ("contiguous", "channels_last", "slice")):
+        x = image(shape, layout)
+        actual = functional.bicubic_resize(x, **kwargs, convention=convention, backend="fused")
+        exact = reference.bicubic_resize(x.double(), **kwargs, convention=convention)
+        assert actual.shape == exact.shape
+        torch.testing.assert_close(actual.double(), exact, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("scale", [0.4, 1, 2, 2.7])
+def test_bicubic_resize_spreads_nan_and_inf_as_the_reference(
+    convention: str, scale: float, isa: str
+) -> None:
+    for value in (math.nan, math.inf):
+        x = image((1, 1, 19, 23))
+        x[0, 0, 0, 0] = x[0, 0, 9, 12] = value
+        actual = functional.bicubic_resize(x, scale=scale, convention=convention, backend="fused")
+        exact = reference.bicubic_resize(x.double(), scale=scale, convention=convention)
+        assert not exact.isfinite().all()
+        torch.testing.assert_close(actual.double(), exact, rtol=0, atol=TOLERANCE, equal_nan=True)
