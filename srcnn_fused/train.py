@@ -33,11 +33,19 @@ from .training.network import (
     receptive_radius,
 )
 
-__all__ = ["Monitor", "TrainConfig", "TrainResult", "train"]
+__all__ = ["Monitor", "Stopped", "TrainConfig", "TrainResult", "train"]
 
 # Caffe's Euclidean loss on the papers' 21x21 outputs is 21 * 21 / 2 times the mean squared error;
 # their SGD rates (1e-4, 1e-5) mean something for that loss only. Adam is blind to the factor.
 SGD_LOSS_FACTOR = 21 * 21 / 2
+
+
+class Stopped(KeyboardInterrupt):
+    """Training was asked to stop and wrote a checkpoint after ``iteration`` steps."""
+
+    def __init__(self, iteration: int) -> None:
+        super().__init__(f"stopped after {iteration} iterations")
+        self.iteration = iteration
 
 
 class Monitor:
@@ -81,13 +89,12 @@ def train(
             was never interrupted, to the bit on the CPU with the same number of threads.
         overwrite: start over in a folder that holds a run.
         monitor: is told about progress.
-        should_stop: asked after every step; when true, a checkpoint is written and
-            KeyboardInterrupt raised.
+        should_stop: asked after every step; when true, a checkpoint is written and Stopped raised.
 
     Raises:
         UserError: data that cannot be read, a folder that holds a run already (or none to resume),
             a recipe that differs from the resumed one, or a loss that is no longer finite.
-        KeyboardInterrupt: after ``should_stop``.
+        Stopped: a KeyboardInterrupt, after ``should_stop``.
     """
     config.validate()
     folder = RunFolder(Path(config.out), config.model_name)
@@ -122,7 +129,7 @@ def train(
             run.save()
         if not last and should_stop():
             run.save()
-            raise KeyboardInterrupt
+            raise Stopped(run.iteration)
     return TrainResult(folder.model_path, run.best, run.iteration)
 
 

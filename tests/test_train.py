@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from srcnn_fused import FusedSRCNN, evaluate
 from srcnn_fused.errors import UserError
-from srcnn_fused.train import Monitor, TrainConfig, train
+from srcnn_fused.train import Monitor, Stopped, TrainConfig, train
 from srcnn_fused.training import checkpoint, network
 
 
@@ -135,7 +135,7 @@ def test_resuming_gives_the_uninterrupted_run_to_the_bit(config, tmp_path, optim
 
     stop_at = 23  # between two validations and two checkpoints
     recorder = Recorder()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped, match="stopped after 23 iterations"):
         train(config, monitor=recorder, should_stop=lambda: len(recorder.steps) == stop_at)
     assert state(tmp_path / "run")["iteration"] == stop_at
     train(config, resume=True)

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from ..data import TrainingPair
 from ..evaluate import Sample
@@ -23,7 +30,8 @@ def training_progress(config: TrainConfig) -> Iterator[Monitor]:
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}{task.fields[facts]}"),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[facts]}"),
         TimeRemainingColumn(),
         console=console,
         refresh_per_second=2,
@@ -40,7 +48,10 @@ class _RichMonitor(Monitor):
         self.task: TaskID = progress.add_task("reading images", facts="", total=None)
         self.loss: float | None = None
         self.psnr = ""
-        self.begun = (0.0, 0)  # when, and after how many iterations
+        self.begun = (
+            0.0,
+            0,
+        )  # stepping, since the last validation: when, after how many iterations
 
     def loading(self, done: int, total: int) -> None:
         self.progress.update(self.task, completed=done, total=total)
@@ -63,10 +74,11 @@ class _RichMonitor(Monitor):
         self.loss = _SMOOTHING * last + (1 - _SMOOTHING) * loss
         when, start = self.begun
         rate = (iteration - start) * self.config.batch / max(time.monotonic() - when, 1e-9)
-        facts = f"  {rate:.0f} images/s  loss {self.loss:.2e}{self.psnr}"
+        facts = f"{rate:.0f} images/s  loss {self.loss:.2e}{self.psnr}"
         self.progress.update(self.task, completed=iteration, facts=facts)
 
     def validated(self, iteration: int, psnr: float, best: float) -> None:
+        self.begun = (time.monotonic(), iteration)
         self.psnr = f"  best {best:.2f} dB"
         loss = "" if self.loss is None else f"  loss {self.loss:.3e}"
         self.console.print(f"iteration {iteration}{loss}  PSNR {psnr:.3f} dB  best {best:.3f} dB")

@@ -76,9 +76,12 @@ def evaluate(
                 path = save / f"{sample.name}-x{scale}.png"
                 write_comparison(path, sample, output, scores, scale=scale, bicubic=network.bicubic)
 
-        report = run_evaluation(
-            network, data, name=model, bicubic=network.bicubic, border=border, on_image=on_image
-        )
+        try:
+            report = run_evaluation(
+                network, data, name=model, bicubic=network.bicubic, border=border, on_image=on_image
+            )
+        except RuntimeError as error:  # --backend fused where there is no kernel
+            raise UserError(str(error)) from None
     _print(report, Console())
     if json is not None:
         try:

@@ -95,13 +95,15 @@ def train(
     import torch
 
     from ..errors import UserError
-    from ..train import TrainConfig
+    from ..train import Stopped, TrainConfig
     from ..train import train as run_training
     from ..training.checkpoint import CHECKPOINT_NAME, load_checkpoint
     from ._training_progress import training_progress
 
     if out is None:
         raise UserError("--out must name the folder of the run")
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite contradict each other")
     given = _given(context)
     given["out"] = str(out)
     if data or more:
@@ -116,14 +118,18 @@ def train(
     if threads is not None:
         torch.set_num_threads(threads)
 
-    with _stop_on_signal() as stopping, training_progress(config) as monitor:
-        result = run_training(
-            config,
-            resume=resume,
-            overwrite=overwrite,
-            monitor=monitor,
-            should_stop=lambda: bool(stopping),
-        )
+    try:
+        with _stop_on_signal() as stopping, training_progress(config) as monitor:
+            result = run_training(
+                config,
+                resume=resume,
+                overwrite=overwrite,
+                monitor=monitor,
+                should_stop=lambda: bool(stopping),
+            )
+    except Stopped as stopped:
+        typer.echo(f"saved after {stopped.iteration} iterations; --resume goes on", err=True)
+        raise
     typer.echo(f"{result.model_path}: {result.best_psnr:.2f} dB on {Path(config.val).name}")
 
 
