@@ -85,6 +85,7 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     with _reading(path):
         image = _open(path, max_pixels)
+        deep = is_deep(image)  # asked now: of a PNG, reading EXIF loads the pixels
         notices = []
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
@@ -99,7 +100,7 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
             notices.append("its EXIF data is damaged and is left out")
             image.info.pop("exif", None)
         pixels: Pixels
-        if is_deep(image):
+        if deep:
             image.close()
             pixels, alpha = read_deep(lambda: _open(path, max_pixels))
         else:

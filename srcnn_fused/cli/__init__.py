@@ -1,0 +1,99 @@
+"""The command line, `srcnn-fused`: one file a command, and here what they share.
+
+torch is imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ..errors import UserError
+from .demo import demo
+from .doctor import doctor
+from .evaluate import evaluate
+from .train import train
+from .upscale import upscale
+
+__all__ = ["app", "main"]
+
+PROGRAM = "srcnn-fused"
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+
+class _Group(TyperGroup):
+    """Shows what the user can put right, and Ctrl-C, as one line instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
+        except UserError as error:
+            _say(f"error: {error}")
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            _say(f"error: {error.strerror or error}{where}")
+        except MemoryError:
+            _say("error: not enough memory")
+        except KeyboardInterrupt:
+            _say("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(1)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"{PROGRAM}: {line}", err=True)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    _say(f"note: {message}")
+
+
+app = typer.Typer(
+    name=PROGRAM,
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("srcnn_fused")
+        except PackageNotFoundError:  # run from the source tree
+            number = "(not installed)"
+        typer.echo(f"{PROGRAM} {number}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """SRCNN super-resolution: bicubic enlargement and three convolutions as one fused operation."""
+
+
+for _command in (upscale, evaluate, train, doctor, demo):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Entry point of `srcnn-fused` and of `python -m srcnn_fused`."""
+    try:
+        app(prog_name=PROGRAM)
+    except KeyboardInterrupt:  # before or after the command proper
+        _say("interrupted")
+        sys.exit(INTERRUPTED)
