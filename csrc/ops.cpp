@@ -1,8 +1,14 @@
 // The torch side of the package: op schemas, argument checks, dispatch to cpu/ (and later cuda/), and the pybind11 module.
 // Only the LibTorch stable ABI is used, so that one binary serves every torch from 2.10 on. Argument checks are repeated by
 // the fake kernels in srcnn_fused/ops.py, word for word.
+
+// torch 2.10 closes its copy of pybind11 to files that target the stable ABI, though pybind11 uses nothing of torch.
+#pragma push_macro("TORCH_TARGET_VERSION")
+#undef TORCH_TARGET_VERSION
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#pragma pop_macro("TORCH_TARGET_VERSION")
+
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
