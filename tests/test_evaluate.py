@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +11,6 @@ from PIL import Image
 from srcnn_fused import FusedSRCNN, evaluate, metrics, pretrained
 from srcnn_fused.comparison import comparison_sheet
 from srcnn_fused.errors import UserError
-
-DATA = os.environ.get("SRCNN_FUSED_DATA")
-needs_data = pytest.mark.skipif(DATA is None, reason="SRCNN_FUSED_DATA names no image folder")
-
-
-def folder(name):
-    assert DATA is not None
-    return Path(DATA) / name
 
 
 def picture(height, width, seed=0, channels=3):
@@ -49,30 +39,27 @@ def identity(scale, num_channels=1, **options):
     return model
 
 
-@needs_data
 @pytest.mark.parametrize(
     ("name", "scale", "expected"),
     [("Set5", 2, 33.66), ("Set5", 3, 30.39), ("Set5", 4, 28.42), ("Set14", 3, 27.54)],
 )
-def test_bicubic_reaches_exactly_the_published_figures(name, scale, expected):
+def test_bicubic_reaches_exactly_the_published_figures(image_sets, name, scale, expected):
     values = []
-    for sample in evaluate.load_samples(folder(name), scale):
+    for sample in evaluate.load_samples(image_sets / name, scale):
         shaved = (evaluate.shave(i, scale, "") for i in (sample.enlarged, sample.truth))
         values.append(metrics.psnr(*shaved))
     assert round(math.fsum(values) / len(values), 2) == expected
 
 
-@needs_data
-def test_bicubic_reaches_the_published_ssim():
-    report = evaluate.evaluate(identity(3), folder("Set5"))
+def test_bicubic_reaches_the_published_ssim(image_sets):
+    report = evaluate.evaluate(identity(3), image_sets / "Set5")
     assert round(report.mean["bicubic"]["ssim"], 4) == 0.8682
 
 
-@needs_data
 @pytest.mark.parametrize(("scale", "floor"), [(2, 36.0), (3, 32.0), (4, 29.8)])
-def test_shipped_models_reach_their_floor_on_set5(scale, floor):
+def test_shipped_models_reach_their_floor_on_set5(image_sets, scale, floor):
     model = FusedSRCNN.from_pretrained(f"9-1-5-x{scale}", backend="reference")
-    samples = evaluate.load_samples(folder("Set5"), scale)
+    samples = evaluate.load_samples(image_sets / "Set5", scale)
     psnr = evaluate.mean_psnr(model, samples, scale)
     assert psnr >= floor
     claimed = pretrained.read_metadata(f"9-1-5-x{scale}")["training"]["val_psnr"]

@@ -315,6 +315,22 @@ def test_unpadded_training_sees_what_the_padded_network_computes_inside(config):
     torch.testing.assert_close(network.forward_unpadded(model, x, "auto"), inside)
 
 
+@pytest.mark.usefixtures("extension")
+def test_the_fused_backend_trains_as_the_reference_does(config, tmp_path):
+    losses = {}
+    for backend in ("reference", "fused"):
+        recorder = Recorder()
+        out = str(tmp_path / backend)
+        train(replace(config, iterations=5, backend=backend, out=out), monitor=recorder)
+        losses[backend] = [loss for _, loss in recorder.steps]
+    assert losses["fused"] == pytest.approx(losses["reference"], rel=1e-3)
+
+
+def test_the_fused_backend_is_refused_where_there_is_no_kernel(config):
+    with pytest.raises(UserError, match=r"--backend fused cannot run: .+"):
+        train(replace(config, network="7-1-5", backend="fused"))
+
+
 def test_learning_rates_are_per_layer_and_follow_the_schedule(config):
     model = network.build_model(config)
     first, last = network.build_optimizer(model, replace(config, lr=0.1, lr_last=0.2)).param_groups

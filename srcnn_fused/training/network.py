@@ -28,7 +28,8 @@ def build_model(config: TrainConfig) -> FusedSRCNN:
     """The network to train: a fresh one, or ``config.init``'s weights.
 
     Raises:
-        UserError: ``config.init`` cannot be read or is another network, or there is no such device.
+        UserError: ``config.init`` cannot be read or is another network; or there is no such device,
+            or no fused kernel where ``config.backend`` asks for it.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available to this PyTorch")
@@ -44,7 +45,7 @@ def build_model(config: TrainConfig) -> FusedSRCNN:
     if config.init is None:
         model = FusedSRCNN(1, kernel_sizes=config.kernel_sizes, **options)
         initialise(model, torch.Generator().manual_seed(config.seed))
-        return model.to(device)
+        return _on_device(model, device)
     try:
         model = FusedSRCNN.from_pretrained(config.init, **options)
     except (ValueError, FileNotFoundError) as error:
@@ -56,7 +57,18 @@ def build_model(config: TrainConfig) -> FusedSRCNN:
             f"--init must be a {config.network} network of 1 channel, "
             f"got {'-'.join(map(str, sizes))} of {channels}: {config.init}"
         )
-    return model.to(device)
+    return _on_device(model, device)
+
+
+def _on_device(model: FusedSRCNN, device: str) -> FusedSRCNN:
+    """Moves the network, and makes sure now that its backend can run there."""
+    model = model.to(device)
+    if model.backend == "fused":
+        weights = [conv.weight for conv in (model.conv1, model.conv2, model.conv3)]
+        reason = functional.why_not_fused(weights[0], *weights)
+        if reason is not None:
+            raise UserError(f"--backend fused cannot run: {reason}")
+    return model
 
 
 @torch.no_grad()
@@ -95,7 +107,8 @@ def forward_unpadded(model: FusedSRCNN, x: Tensor, backend: str) -> Tensor:
         radius = receptive_radius(model)
         parameters = [p for conv in convs for p in conv.parameters()]
         output = functional.srcnn(x, *parameters, padding_mode=model.padding_mode, backend="fused")
-        return output[..., radius:-radius, radius:-radius]
+        height, width = output.shape[-2:]
+        return output[..., radius : height - radius, radius : width - radius]
     # channels_last takes about two thirds of the time of channels first on a CPU.
     for conv in convs:
         weight = conv.weight.contiguous(memory_format=torch.channels_last)
