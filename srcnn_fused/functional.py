@@ -36,9 +36,7 @@ def _why_no_kernel(op: str, x: Tensor) -> str | None:
     if not _extension.available():
         return _extension.why_unavailable()
     device = x.device.type
-    if device not in ("cpu", "cuda"):
-        return f"there is no fused kernel for {device} tensors"
-    if not torch._C._dispatch_has_kernel_for_dispatch_key(f"srcnn_fused::{op}", device.upper()):
+    if (op, device) not in ops.KERNELS:
         return f"this build has no fused kernel for {device} tensors"
     if x.dtype != torch.float32:
         return f"there is no fused kernel for {x.dtype} on {device}"

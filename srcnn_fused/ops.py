@@ -21,7 +21,7 @@ from ._checks import CONVENTIONS, PADDING_MODES
 
 __all__ = ["bicubic_resize", "bicubic_resize_backward", "srcnn_backward", "srcnn_forward"]
 
-_SIDE_LIMIT = 2**31 - 1  # the kernels count columns in 32 bits
+_SIDE_LIMIT = 2**31 - 1  # the kernels count rows and columns in 32 bits
 
 
 def srcnn_forward(
@@ -107,6 +107,12 @@ def _check(condition: bool, message: str) -> None:
         raise RuntimeError(message)
 
 
+def _below(limit: int, *sides: int) -> bool:
+    # Symbolic sides pass: a guard here would keep torch.export from leaving them free, and the real
+    # kernel looks again.
+    return all(side < limit for side in sides if isinstance(side, int))
+
+
 def _check_float32(tensor: Tensor, name: str) -> None:
     _check(tensor.dtype == torch.float32, f"{name} must be float32")
 
@@ -123,7 +129,7 @@ def _check_image(x: Tensor) -> None:
         f"x must be [N, C, H, W] with H and W at least 1, got {_shape(x)}",
     )
     _check(
-        x.shape[2] < _SIDE_LIMIT and x.shape[3] < _SIDE_LIMIT,
+        _below(_SIDE_LIMIT, x.shape[2], x.shape[3]),
         f"x must have sides below 2^31, got {_shape(x)}",
     )
     _check_float32(x, "x")
@@ -169,7 +175,7 @@ def _check_forward(
     _check_shape(bias3, "bias3", (channels,))
     _check(scale >= 1, f"scale must be at least 1, got {scale}")
     _check(
-        x.shape[2] < _SIDE_LIMIT // scale and x.shape[3] < _SIDE_LIMIT // scale,
+        _below(_SIDE_LIMIT // scale, x.shape[2], x.shape[3]),
         f"scale must keep the sides below 2^31, got {scale} for x of {_shape(x)}",
     )
     _check_choice("bicubic", bicubic, CONVENTIONS)
@@ -206,7 +212,7 @@ def _bicubic_resize_fake(
 ) -> Tensor:
     _check_image(x)
     _check(
-        1 <= out_height < _SIDE_LIMIT and 1 <= out_width < _SIDE_LIMIT,
+        out_height >= 1 and out_width >= 1 and _below(_SIDE_LIMIT, out_height, out_width),
         f"size must be at least 1 and below 2^31, got ({out_height}, {out_width})",
     )
     _check(
@@ -290,7 +296,7 @@ def _check_resize_backward(
     )
     _check_float32(grad_output, "grad_output")
     _check(
-        1 <= height < _SIDE_LIMIT and 1 <= width < _SIDE_LIMIT,
+        height >= 1 and width >= 1 and _below(_SIDE_LIMIT, height, width),
         f"size must be at least 1 and below 2^31, got ({height}, {width})",
     )
     _check(
@@ -389,5 +395,17 @@ def _register() -> None:
     )
 
 
+def _compiled_kernels() -> frozenset[tuple[str, str]]:
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return frozenset(
+        (op, device)
+        for op in ("srcnn_forward", "bicubic_resize")
+        for device in ("cpu", "cuda")
+        if has_kernel(f"srcnn_fused::{op}", device.upper())
+    )
+
+
+KERNELS: frozenset[tuple[str, str]] = frozenset()  # (op, device type) that the extension serves
 if _extension.available():
     _register()
+    KERNELS = _compiled_kernels()
