@@ -14,9 +14,16 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+import setuptools
 from setuptools import build_meta
 
 from .toolchain import Compiler, find_compiler
+
+if int(setuptools.__version__.split(".")[0]) < 77:  # possible without build isolation
+    raise SystemExit(
+        "srcnn_fused: error: building needs setuptools>=77, this environment has "
+        f"{setuptools.__version__} (pip install -U setuptools)"
+    )
 
 MINIMUM_TORCH = (2, 10)
 TORCH_REQUIREMENT = "torch>=2.10"
