@@ -1,0 +1,164 @@
+"""What is measured: a network, an image, and the float64 output that every contender must give."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srcnn_fused import reference
+
+NETWORKS = ("9-1-5", "9-3-5", "9-5-5")
+WIDTHS = (64, 32)
+
+# Float32 results may differ from float64 by this much on images in [0, 1].
+TOLERANCE = 5e-5
+
+# The float64 convolutions need kilobytes a pixel, so the reference is made tile by tile; of an
+# image too large to be worth it whole, nine tiles: corners, middles of the sides, centre.
+_TILE = 192
+_CHECK_WHOLE_UP_TO = 1 << 20  # pixels
+
+
+class WrongOutput(Exception):  # noqa: N818  (a finding, not a fault of the program)
+    """A contender's output is not the network's."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network on one image. width and height are the output's, as is its number of pixels."""
+
+    network: str
+    width: int
+    height: int
+    channels: int = 1
+    scale: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
+        if self.scale is not None and self.scale < 1:
+            raise ValueError(f"scale must be a positive integer, got {self.scale}")
+        if self.width % self.factor or self.height % self.factor:
+            raise ValueError(
+                f"size must be a multiple of the scale {self.scale}, got {self.width}x{self.height}"
+            )
+
+    @property
+    def factor(self) -> int:
+        """The enlargement, 1 where the input is enlarged already."""
+        return self.scale or 1
+
+    @property
+    def kernel_sizes(self) -> tuple[int, ...]:
+        """f1, f2, f3."""
+        return tuple(int(size) for size in self.network.split("-"))
+
+    @property
+    def flop(self) -> int:
+        """Operations of one forward as direct convolutions, two per multiply-add; no bicubic."""
+        features = (self.channels, *WIDTHS, self.channels)
+        per_pixel = sum(
+            size * size * inputs * outputs
+            for size, (inputs, outputs) in zip(
+                self.kernel_sizes, itertools.pairwise(features), strict=True
+            )
+        )
+        return 2 * per_pixel * self.width * self.height
+
+    def describe(self) -> dict[str, Any]:
+        """The case as a result file has it."""
+        return {
+            "network": self.network,
+            "size": [self.width, self.height],
+            "channels": self.channels,
+            "scale": self.scale,
+            "flop": self.flop,
+        }
+
+    def make_network(self) -> nn.Sequential:
+        """The usual SRCNN of three nn.Conv2d, float32, with the same random weights every time."""
+        features = (self.channels, *WIDTHS, self.channels)
+        layers: list[nn.Module] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for size, (inputs, outputs) in zip(
+                self.kernel_sizes, itertools.pairwise(features), strict=True
+            ):
+                layers += [
+                    nn.Conv2d(inputs, outputs, size, padding=size // 2),
+                    nn.ReLU(inplace=True),
+                ]
+        return nn.Sequential(*layers[:-1]).eval().requires_grad_(False)
+
+    def make_input(self) -> Tensor:
+        """[1, channels, height / scale, width / scale], float32, noise in [0, 1]."""
+        generator = torch.Generator().manual_seed(1)
+        shape = (1, self.channels, self.height // self.factor, self.width // self.factor)
+        return torch.rand(shape, generator=generator)
+
+
+def _starts(length: int, whole: bool) -> list[int]:
+    """Where the tiles of one axis start."""
+    if whole or length <= 3 * _TILE:
+        return list(range(0, length, _TILE))
+    return [0, (length - _TILE) // 2, length - _TILE]
+
+
+class Reference:
+    """The case's output in float64, whole or on tiles that reach every edge."""
+
+    def __init__(self, case: Case, network: nn.Sequential, x: Tensor) -> None:
+        self._case = case
+        self._shape = (*x.shape[:2], case.height, case.width)
+        parameters = [p.double() for p in network.parameters()]
+        whole = case.width * case.height <= _CHECK_WHOLE_UP_TO
+        self._tiles = [
+            (top, left, self._tile(x, parameters, top, left))
+            for top in _starts(case.height, whole)
+            for left in _starts(case.width, whole)
+        ]
+
+    def _tile(self, x: Tensor, parameters: list[Tensor], top: int, left: int) -> Tensor:
+        """One tile of the output, from as much of the input as it depends on.
+
+        Cut edges within the image are wrong by the bicubic's 2 input pixels and by the network's
+        radius, which the margin takes in; the image's own edges are kept and so are right.
+        """
+        factor = self._case.factor
+        radius = sum(size // 2 for size in self._case.kernel_sizes)
+        margin = 2 + math.ceil(radius / factor)
+
+        def axis(start: int, length: int, in_length: int) -> tuple[slice, slice]:
+            stop = min(start + _TILE, length)
+            first = max(0, start // factor - margin)
+            last = min(in_length, math.ceil(stop / factor) + margin)
+            return slice(first, last), slice(start - first * factor, stop - first * factor)
+
+        rows, out_rows = axis(top, self._case.height, x.shape[2])
+        columns, out_columns = axis(left, self._case.width, x.shape[3])
+        out = reference.srcnn(
+            x[:, :, rows, columns].double(),
+            *parameters,
+            scale=self._case.scale,
+            bicubic="torch",
+        )
+        return out[:, :, out_rows, out_columns].clone()
+
+    def max_error(self, output: Tensor) -> float:
+        """The largest difference of an output. Raises WrongOutput above TOLERANCE."""
+        if output.shape != self._shape:
+            raise WrongOutput(f"the output is {list(output.shape)}, not {list(self._shape)}")
+        error = 0.0
+        for top, left, want in self._tiles:
+            height, width = want.shape[2:]
+            got = output[:, :, top : top + height, left : left + width].double()
+            difference = (got - want).abs().max().item()
+            error = max(error, difference if math.isfinite(difference) else math.inf)
+        if error > TOLERANCE:
+            raise WrongOutput(f"the output differs from float64 by {error:.1e}")
+        return error
