@@ -66,9 +66,9 @@ class Case:
         """The keyword arguments of srcnn."""
         return {"scale": self.scale, "bicubic": self.bicubic, "padding_mode": self.padding_mode}
 
-    def tensors(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
-        """x, weight1, bias1, weight2, bias2, weight3, bias3; always the same values."""
-        generator = torch.Generator().manual_seed(1)
+    def tensors(self, dtype: torch.dtype = torch.float32, seed: int = 1) -> tuple[Tensor, ...]:
+        """x, weight1, bias1, weight2, bias2, weight3, bias3; always the same values for a seed."""
+        generator = torch.Generator().manual_seed(seed)
         batch, height, width = self.shape
         x = image((batch, self.channels, height, width), self.layout, generator).to(dtype)
         parameters = network(self.channels, (9, self.kernel2, 5), (64, 32), generator)

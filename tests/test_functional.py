@@ -1,0 +1,421 @@
+"""The functional interface: choice of the backend, gradients, argument errors by their message."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import re
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from sample_inputs import CONVENTIONS, LAYOUTS, PADDING_MODES, Case, image, network
+from torch import Tensor
+
+from srcnn_fused import _extension, functional, reference
+
+SMALL = Case(1, 1, "zeros", None, "matlab", (1, 6, 7))
+
+
+# --- backend --------------------------------------------------------------------------------------
+
+
+def test_auto_takes_the_fused_kernel_and_says_nothing(extension: None) -> None:
+    tensors = SMALL.tensors()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        auto = functional.srcnn(*tensors)
+        resized = functional.bicubic_resize(tensors[0], scale=2)
+    assert torch.equal(auto, functional.srcnn(*tensors, backend="fused"))
+    assert torch.equal(resized, functional.bicubic_resize(tensors[0], scale=2, backend="fused"))
+
+
+def test_reference_takes_the_reference() -> None:
+    tensors = SMALL.tensors()
+    assert torch.equal(
+        functional.srcnn(*tensors, scale=2, backend="reference"),
+        reference.srcnn(*tensors, scale=2),
+    )
+    assert torch.equal(
+        functional.bicubic_resize(tensors[0], scale=2, backend="reference"),
+        reference.bicubic_resize(tensors[0], scale=2),
+    )
+
+
+UNFUSED: dict[str, tuple[Callable[[], list[Tensor]], str]] = {
+    "float64": (
+        lambda: [t.double() for t in SMALL.tensors()],
+        "there is no fused kernel for torch.float64 on cpu",
+    ),
+    "float16": (
+        lambda: [t.half() for t in SMALL.tensors()],
+        "there is no fused kernel for torch.float16 on cpu",
+    ),
+    "meta": (
+        lambda: [t.to("meta") for t in SMALL.tensors()],
+        "this build has no fused kernel for meta tensors",
+    ),
+    "widths": (
+        lambda: [torch.rand(1, 1, 6, 7), *network(1, (9, 1, 5), (32, 16))],
+        "the fused kernels have widths (64, 32), this network has (32, 16)",
+    ),
+    "kernel sizes": (
+        lambda: [torch.rand(1, 1, 6, 7), *network(1, (5, 3, 3))],
+        "the fused kernels have kernel sizes 9-1-5, 9-3-5, 9-5-5, this network has 5-3-3",
+    ),
+    "channels": (
+        lambda: [torch.rand(1, 2, 6, 7), *network(2)],
+        "the fused kernels take 1 or 3 channels, this network has 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNFUSED)
+def test_auto_falls_back_and_warns_once_with_the_reason(
+    case: str, extension: None, fresh_warnings: None
+) -> None:
+    make, reason = UNFUSED[case]
+    tensors = make()
+    with pytest.warns(UserWarning, match=re.escape(reason)):
+        actual = functional.srcnn(*tensors)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        functional.srcnn(*tensors)
+        expected = functional.srcnn(*tensors, backend="reference")
+    assert actual.shape == expected.shape
+    if not actual.is_meta:
+        assert torch.equal(actual, expected)
+
+
+@pytest.mark.parametrize("case", UNFUSED)
+def test_fused_raises_the_reason(case: str, extension: None) -> None:
+    make, reason = UNFUSED[case]
+    with pytest.raises(RuntimeError, match=re.escape(f'backend="fused" cannot run: {reason}')):
+        functional.srcnn(*make(), backend="fused")
+
+
+def test_without_the_extension_everything_runs_on_the_reference(
+    monkeypatch: pytest.MonkeyPatch, fresh_warnings: None
+) -> None:
+    monkeypatch.setattr(_extension, "_module", None)
+    monkeypatch.setattr(_extension, "_reason", "the compiled extension is not there")
+    tensors = SMALL.tensors()
+    with pytest.warns(UserWarning, match="the compiled extension is not there"):
+        actual = functional.srcnn(*tensors)
+    assert torch.equal(actual, reference.srcnn(*tensors))
+    with pytest.raises(RuntimeError, match="cannot run: the compiled extension is not there"):
+        functional.bicubic_resize(tensors[0], scale=2, backend="fused")
+    with pytest.raises(RuntimeError, match="the compiled extension is not there"):
+        _extension.module()
+
+
+def test_bicubic_of_8_bit_images_has_no_fused_kernel_and_needs_no_warning(
+    extension: None, fresh_warnings: None
+) -> None:
+    x = torch.randint(0, 256, (3, 6, 7), dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert functional.bicubic_resize(x, scale=2).dtype == torch.uint8
+    with pytest.raises(RuntimeError, match=r"there is no fused kernel for torch.uint8 on cpu"):
+        functional.bicubic_resize(x, scale=2, backend="fused")
+
+
+@pytest.mark.parametrize("shape", [(6, 7), (3, 6, 7), (2, 3, 6, 7)], ids=str)
+def test_bicubic_takes_rank_two_three_and_four(shape: tuple[int, ...], extension: None) -> None:
+    x = torch.rand(shape)
+    actual = functional.bicubic_resize(x, size=(9, 4), backend="fused")
+    expected = reference.bicubic_resize(x, size=(9, 4))
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_autocast_brings_mixed_dtypes_together() -> None:
+    x, *parameters = SMALL.tensors()
+    expected = functional.srcnn(x.bfloat16().float(), *parameters)
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = functional.srcnn(x.bfloat16(), *parameters)
+    assert torch.equal(actual, expected)
+    with pytest.raises(TypeError, match=r"weight1 must be torch.bfloat16 as x is"):
+        functional.srcnn(x.bfloat16(), *parameters)
+
+
+# --- gradients ------------------------------------------------------------------------------------
+
+
+def assert_gradients_close(actual: list[Tensor], expected: list[Tensor]) -> None:
+    """Element by element, in norm and in direction: small errors everywhere must not hide."""
+    for one, exact in zip(actual, expected, strict=True):
+        assert one.shape == exact.shape
+        if exact.numel() == 0:
+            continue
+        got, norm = one.double(), exact.norm()
+        assert (got - exact).norm() <= 1e-5 * norm
+        assert (got - exact).abs().max() <= 1e-4 * exact.abs().max()
+        assert torch.dot(got.flatten(), exact.flatten()) >= (1 - 1e-9) * got.norm() * norm
+
+
+@functools.cache
+def decisive_seed(case: Case) -> int:
+    """A seed for which no feature lies so near 0 that rounding could tip its ReLU."""
+    for seed in range(1, 100):
+        x, weight1, bias1, weight2, bias2, *_ = case.tensors(torch.float64, seed)
+        y = reference.bicubic_resize(x, scale=case.scale or 1, convention=case.bicubic)
+        features1 = reference._convolve(y, weight1, bias1, case.padding_mode)
+        features2 = reference._convolve(features1.relu(), weight2, bias2, case.padding_mode)
+        if all((features.abs() > 2e-6).all() for features in (features1, features2)):
+            return seed
+    raise AssertionError(f"no seed for {case.name}")
+
+
+def gradients(
+    case: Case, dtype: torch.dtype, backend: str, wanted: tuple[bool, ...] = (True,) * 7
+) -> list[Tensor]:
+    values = case.tensors(dtype, decisive_seed(case))
+    tensors = [t.detach().requires_grad_(w) for t, w in zip(values, wanted, strict=True)]
+    y = functional.srcnn(*tensors, **case.options, backend=backend)
+    generator = torch.Generator().manual_seed(2)
+    grad_output = torch.randn(y.shape, generator=generator).to(dtype)
+    return list(torch.autograd.grad(y, [t for t in tensors if t.requires_grad], grad_output))
+
+
+@pytest.mark.parametrize("kernel2", [1, 3, 5])
+@pytest.mark.parametrize("padding_mode", PADDING_MODES)
+@pytest.mark.parametrize(
+    ("scale", "bicubic"), [(None, "matlab"), *itertools.product([2, 3], CONVENTIONS)]
+)
+def test_every_gradient_equals_float64_autograd_of_the_reference(
+    kernel2: int, padding_mode: str, scale: int | None, bicubic: str, extension: None
+) -> None:
+    case = Case(kernel2, 3 if scale == 2 else 1, padding_mode, scale, bicubic, (2, 7, 6))
+    actual = gradients(case, torch.float32, "fused")
+    assert_gradients_close(actual, gradients(case, torch.float64, "reference"))
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        *(tuple(i == k for i in range(7)) for k in range(7)),
+        (True, False, False, False, False, False, True),
+        (False, True, True, True, True, True, True),
+        (False, False, True, False, True, False, False),
+    ],
+    ids=lambda wanted: "".join("01"[w] for w in wanted),
+)
+def test_gradients_are_right_whichever_are_wanted(
+    wanted: tuple[bool, ...], extension: None
+) -> None:
+    case = Case(3, 1, "replicate", 2, "matlab", (1, 5, 6))
+    actual = gradients(case, torch.float32, "fused", wanted)
+    assert_gradients_close(actual, gradients(case, torch.float64, "reference", wanted))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_do_not_depend_on_the_layout(layout: str, extension: None) -> None:
+    case = Case(1, 3, "zeros", 2, "pil", (2, 5, 6), layout)
+    actual = gradients(case, torch.float32, "fused")
+    assert_gradients_close(actual, gradients(case, torch.float64, "reference"))
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 4), (1, 1, 1)], ids=str)
+def test_gradients_of_no_image_and_of_one_pixel(
+    shape: tuple[int, int, int], extension: None
+) -> None:
+    case = Case(5, 1, "replicate", 2, "matlab", shape)
+    actual = gradients(case, torch.float32, "fused")
+    assert_gradients_close(actual, gradients(case, torch.float64, "reference"))
+
+
+def test_a_strided_or_expanded_grad_output_is_fine(extension: None) -> None:
+    x, *parameters = SMALL.tensors(seed=decisive_seed(SMALL))
+    for loss in (Tensor.sum, lambda y: y[..., ::2].sum(), lambda y: y.mT.square().sum()):
+        grads = []
+        for dtype, backend in ((torch.float32, "fused"), (torch.float64, "reference")):
+            leaf = x.to(dtype).requires_grad_()
+            y = functional.srcnn(leaf, *(p.to(dtype) for p in parameters), backend=backend)
+            grads.append(torch.autograd.grad(loss(y), leaf)[0])
+        assert_gradients_close(grads[:1], grads[1:])
+
+
+def test_the_gradient_comparison_itself_notices_errors() -> None:
+    exact = [torch.randn(5, 5, dtype=torch.float64)]
+    assert_gradients_close([exact[0].float()], exact)
+    for wrong in (exact[0] * 1.001, exact[0] + 1e-3, exact[0].roll(1), -exact[0]):
+        with pytest.raises(AssertionError):
+            assert_gradients_close([wrong.float()], exact)
+
+
+def test_a_second_derivative_names_the_backend_that_has_one(extension: None) -> None:
+    x, *parameters = SMALL.tensors()
+    x.requires_grad_()
+    y = functional.srcnn(x, *parameters, backend="fused")
+    (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match='no second derivative; use backend="reference"'):
+        grad.sum().backward()
+    y = functional.srcnn(x, *parameters, backend="reference")
+    (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    grad.square().sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("kwargs", [{"scale": 2.5}, {"scale": 0.4}, {"size": (3, 9)}], ids=str)
+def test_bicubic_gradients_first_and_second(
+    convention: str, kwargs: dict[str, object], extension: None
+) -> None:
+    first, second = [], []
+    values = torch.rand(2, 1, 6, 5)
+    for dtype, backend in ((torch.float32, "fused"), (torch.float64, "reference")):
+        x = values.to(dtype).requires_grad_()
+        y = functional.bicubic_resize(x, **kwargs, convention=convention, backend=backend)
+        (grad,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
+        first.append(grad.detach())
+        second.append(torch.autograd.grad(grad.square().sum(), x)[0])
+    assert_gradients_close(first[:1], first[1:])
+    assert_gradients_close(second[:1], second[1:])
+
+
+def test_no_gradient_is_recorded_where_none_is_wanted(extension: None) -> None:
+    tensors = SMALL.tensors()
+    assert not functional.srcnn(*tensors).requires_grad
+    with torch.inference_mode():
+        assert functional.srcnn(*tensors).shape == tensors[0].shape
+
+
+# --- argument errors ------------------------------------------------------------------------------
+
+
+def replaced(index: int, value: object) -> list[object]:
+    tensors: list[object] = list(SMALL.tensors())
+    tensors[index] = value
+    return tensors
+
+
+BAD_TENSORS = {
+    "rank": (lambda: replaced(0, torch.rand(3, 8, 8)), "x must be [N, 1, H, W], got [3, 8, 8]"),
+    "channels": (
+        lambda: replaced(0, torch.rand(1, 3, 8, 8)),
+        "x must be [N, 1, H, W], got [1, 3, 8, 8]",
+    ),
+    "no rows": (
+        lambda: replaced(0, torch.rand(1, 1, 0, 8)),
+        "x must have at least one row and one column, got [1, 1, 0, 8]",
+    ),
+    "integers": (
+        lambda: replaced(0, torch.zeros(1, 1, 8, 8, dtype=torch.uint8)),
+        "x must be float16, bfloat16, float32 or float64, got torch.uint8",
+    ),
+    "no tensor": (lambda: replaced(0, [[0.5]]), "x must be a torch.Tensor, got list"),
+    "no bias": (lambda: replaced(2, None), "bias1 must be a torch.Tensor, got NoneType"),
+    "dtype mix": (
+        lambda: replaced(0, torch.rand(1, 1, 8, 8, dtype=torch.float64)),
+        "weight1 must be torch.float64 as x is, got torch.float32",
+    ),
+    "device mix": (
+        lambda: replaced(4, torch.rand(32, device="meta")),
+        "bias2 must be on cpu as x is, got meta",
+    ),
+    "weight rank": (
+        lambda: replaced(1, torch.rand(64, 81)),
+        "weight1 must be [n1, 1, f, f], got [64, 81]",
+    ),
+    "even kernel": (
+        lambda: replaced(1, torch.rand(64, 1, 8, 8)),
+        "weight1 must have a square kernel of odd size, got [64, 1, 8, 8]",
+    ),
+    "oblong kernel": (
+        lambda: replaced(3, torch.rand(32, 64, 1, 3)),
+        "weight2 must have a square kernel of odd size, got [32, 64, 1, 3]",
+    ),
+    "weights that do not follow": (
+        lambda: replaced(3, torch.rand(32, 63, 1, 1)),
+        "weight2 must be [n2, 64, f, f], got [32, 63, 1, 1]",
+    ),
+    "other channels out": (
+        lambda: replaced(5, torch.rand(3, 32, 5, 5)),
+        "weight3 must be [1, 32, f, f], got [3, 32, 5, 5]",
+    ),
+    "bias length": (lambda: replaced(6, torch.rand(3)), "bias3 must be [1], got [3]"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TENSORS)
+@pytest.mark.parametrize("function", [functional.srcnn, reference.srcnn])
+def test_srcnn_refuses_bad_tensors(case: str, function: Callable[..., Tensor]) -> None:
+    make, message = BAD_TENSORS[case]
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}$"):
+        function(*make())
+
+
+@pytest.mark.parametrize("function", [functional.srcnn, reference.srcnn])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale": 0}, "scale must be a positive integer or None, got 0"),
+        ({"scale": -2}, "scale must be a positive integer or None, got -2"),
+        ({"scale": 2.0}, "scale must be a positive integer or None, got 2.0"),
+        ({"scale": True}, "scale must be a positive integer or None, got True"),
+        ({"bicubic": "cubic"}, "bicubic must be one of 'matlab', 'pil', 'torch', got 'cubic'"),
+        ({"padding_mode": "same"}, "padding_mode must be one of 'zeros', 'replicate', got 'same'"),
+    ],
+    ids=str,
+)
+def test_srcnn_refuses_bad_options(
+    function: Callable[..., Tensor], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}$"):
+        function(*SMALL.tensors(), **options)
+
+
+@pytest.mark.parametrize("function", [functional.bicubic_resize, reference.bicubic_resize])
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((2, 2), {}, "give either scale or size, got scale=None and size=None"),
+        (
+            (2, 2),
+            {"scale": 2, "size": (4, 4)},
+            "give either scale or size, got scale=2 and size=(4, 4)",
+        ),
+        ((2, 2), {"scale": 0}, "scale must be a positive number or .*, got 0"),
+        ((2, 2), {"scale": (2, -1)}, r"scale must be a positive number or .*, got \(2, -1\)"),
+        ((2, 2), {"scale": math.nan}, "scale must be a positive number or .*, got nan"),
+        ((2, 2), {"scale": math.inf}, "scale must be a positive number or .*, got inf"),
+        ((2, 2), {"scale": "2"}, "scale must be a positive number or .*, got '2'"),
+        ((2, 2), {"size": 4}, r"size must be \(height, width\), got 4"),
+        ((2, 2), {"size": (4, 0)}, r"size must be two positive integers, got \(4, 0\)"),
+        ((2, 2), {"size": (4, 2.5)}, r"size must be two positive integers, got \(4, 2.5\)"),
+        (
+            (2, 2),
+            {"scale": 2, "convention": "bicubic"},
+            "convention must be one of 'matlab', 'pil', 'torch', got 'bicubic'",
+        ),
+        ((2,), {"scale": 2}, r"x must be \[N, C, H, W\], \[C, H, W\] or \[H, W\], got \[2\]"),
+        ((0, 2), {"scale": 2}, r"x must have at least one row and one column, got \[0, 2\]"),
+    ],
+    ids=str,
+)
+def test_bicubic_refuses_bad_arguments(
+    function: Callable[..., Tensor],
+    shape: tuple[int, ...],
+    options: dict[str, object],
+    message: str,
+) -> None:
+    if message.startswith("give"):
+        message = re.escape(message)
+    with pytest.raises((TypeError, ValueError), match=f"^{message}$"):
+        function(torch.rand(shape), **options)
+
+
+def test_bicubic_refuses_other_dtypes() -> None:
+    with pytest.raises(TypeError, match=r"x must be .* or uint8, got torch.int32"):
+        functional.bicubic_resize(torch.zeros(2, 2, dtype=torch.int32), scale=2)
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    message = "^backend must be one of 'auto', 'fused', 'reference', got 'cuda'$"
+    with pytest.raises(ValueError, match=message):
+        functional.srcnn(*SMALL.tensors(), backend="cuda")
+    with pytest.raises(ValueError, match=message):
+        functional.bicubic_resize(image((1, 1, 2, 2)), scale=2, backend="cuda")
