@@ -156,7 +156,7 @@ def resize_geometry(
     for factor in (scale_height, scale_width):
         if isinstance(factor, bool) or not isinstance(factor, (int, float)):
             raise TypeError(f"scale must be {kind}, got {scale!r}")
-        if not (math.isfinite(factor) and factor > 0):
+        if not 0 < factor < math.inf:
             raise ValueError(f"scale must be {kind}, got {scale!r}")
     return (
         _scaled_length(height, scale_height, convention),

@@ -70,7 +70,9 @@ class FusedSRCNN(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        (self.num_channels,) = _positive_ints("num_channels", [num_channels], 1)
+        if isinstance(num_channels, bool) or not isinstance(num_channels, int) or num_channels < 1:
+            raise ValueError(f"num_channels must be a positive integer, got {num_channels!r}")
+        self.num_channels = num_channels
         self.kernel_sizes = _positive_ints("kernel_sizes", kernel_sizes, 3)
         if any(size % 2 == 0 for size in self.kernel_sizes):
             raise ValueError(f"kernel_sizes must be odd, got {kernel_sizes!r}")

@@ -205,7 +205,8 @@ def _shapes_to_config(path: Path, weights: Mapping[str, Tensor]) -> dict[str, An
     for layer in _LAYERS:
         shape = shapes[f"{layer}.weight"]
         outputs = str(channels) if layer == "conv3" else "n"
-        expected = f"[{outputs}, {inputs}, f, f] with odd f"
+        known_inputs = inputs if layer != "conv1" else "c" if len(first) != 4 else channels
+        expected = f"[{outputs}, {known_inputs}, f, f] with odd f"
         fits = len(shape) == 4 and shape[1] == inputs and shape[2] == shape[3] and shape[2] % 2 == 1
         if not fits or min(shape) < 1 or (layer == "conv3" and shape[0] != channels):
             raise ValueError(
