@@ -13,6 +13,8 @@ rounded to 8 bits, as MATLAB does for uint8 images; the papers measure PSNR on t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,7 +29,11 @@ _RGB_TO_YCBCR = (
 )
 _OFFSET = (16.0, 128.0, 128.0)
 # ycbcr2rgb.m inverts the matrix in double precision rather than quoting rounded constants.
-_YCBCR_TO_RGB: list[list[float]] = np.linalg.inv(np.array(_RGB_TO_YCBCR)).tolist()
+_INVERSE = np.linalg.inv(np.array(_RGB_TO_YCBCR))
+# Per output channel: weights, and what taking the offset off the inputs adds to the sum.
+_TO_RGB: list[tuple[list[float], float]] = [
+    (row.tolist(), -float(row @ np.array(_OFFSET))) for row in _INVERSE
+]
 
 
 def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
@@ -72,25 +78,26 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
         ValueError: as :func:`rgb_to_ycbcr`.
     """
     _check("ycbcr", ycbcr)
-    source = ycbcr.to(torch.float64) / 255 if ycbcr.dtype == torch.uint8 else ycbcr
-    centred = [source.select(-3, i) - _OFFSET[i] / 255 for i in range(3)]
-    channels = []
-    for row in _YCBCR_TO_RGB:
-        value = 255 * (row[0] * centred[0] + row[1] * centred[1] + row[2] * centred[2])
-        channels.append(_to_uint8(255 * value) if ycbcr.dtype == torch.uint8 else value)
-    return torch.stack(channels, dim=-3)
+    as_uint8 = ycbcr.dtype == torch.uint8
+    source = ycbcr.to(torch.float64) / 255 if as_uint8 else ycbcr
+    channels = [_combine(source, [255 * w for w in row], offset) for row, offset in _TO_RGB]
+    return torch.stack([_to_uint8(255 * c) if as_uint8 else c for c in channels], dim=-3)
 
 
 def _forward_row(rgb: Tensor, row: int) -> Tensor:
     """One of Y', Cb, Cr: ``[..., 3, H, W]`` -> ``[..., H, W]``."""
-    weights: tuple[float, ...] = _RGB_TO_YCBCR[row]
-    offset = _OFFSET[row]
+    weights, offset = _RGB_TO_YCBCR[row], _OFFSET[row]
     if rgb.dtype == torch.uint8:
-        red, green, blue = (rgb.select(-3, i).to(torch.float64) for i in range(3))
-        return _to_uint8((weights[0] * red + weights[1] * green + weights[2] * blue) / 255 + offset)
-    red, green, blue = (rgb.select(-3, i) for i in range(3))
-    weights = tuple(weight / 255 for weight in weights)
-    return weights[0] * red + weights[1] * green + weights[2] * blue + offset / 255
+        return _to_uint8(_combine(rgb.to(torch.float64) / 255, weights, offset))
+    return _combine(rgb, [weight / 255 for weight in weights], offset / 255)
+
+
+def _combine(channels: Tensor, weights: Sequence[float], offset: float) -> Tensor:
+    """Weighted sum of three channels and a number, without temporaries of the image's size."""
+    total = channels.select(-3, 0) * weights[0]
+    total.add_(channels.select(-3, 1), alpha=weights[1])
+    total.add_(channels.select(-3, 2), alpha=weights[2])
+    return total.add_(offset)
 
 
 def _to_uint8(value: Tensor) -> Tensor:

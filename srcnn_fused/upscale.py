@@ -32,10 +32,10 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 # Output pixels the network makes at once. The halo is computed twice, so few and high bands are
 # faster; 4 bytes a pixel and channel are kept. The reference path keeps all feature maps of a band
 # (96 floats a pixel, and as much again in the convolution), so it gets small ones.
-_FUSED_BAND = 3 << 20
+_FUSED_BAND = 2 << 20
 _REFERENCE_BAND = 96 << 10
 # Output pixels put together at once: chroma, RGB and rounding take some 80 bytes each.
-_ASSEMBLY_BAND = 256 << 10
+_ASSEMBLY_BAND = 512 << 10
 # Rows of the source that bicubic enlargement reaches above and below an output row.
 _BICUBIC_HALO = 3
 # Studio swing of a grey value v in [0, 1]: (16 + 219 v) / 255.
