@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -103,7 +103,8 @@ def train(
         config.check_same_recipe(checkpoint.config)
     monitor = monitor or Monitor()
 
-    model = build_model(config)
+    # A resumed run has its weights in the checkpoint; the file it began from may be gone.
+    model = build_model(config if checkpoint is None else replace(config, init=None))
     margin = receptive_radius(model)
     samples = load_samples(config.val, config.scale, bicubic=config.bicubic)
     pairs = load_pairs(
@@ -117,6 +118,8 @@ def train(
     run = _Run(config, folder, model, CropSampler(pairs, config.crop, margin), samples, monitor)
     if checkpoint is not None:
         run.restore(checkpoint)
+    else:
+        folder.clear()  # not before everything that may fail has been read
     monitor.started(run.iteration, pairs, samples)
     if run.iteration == 0:
         run.validate()  # the starting point: bicubic, or what --init reaches here
@@ -172,10 +175,7 @@ class _Run:
         loss = F.mse_loss(output, target.to(device))
         value = loss.item()
         if not math.isfinite(value):  # before it reaches the weights, and they a file
-            raise UserError(
-                f"the loss became {value} in iteration {self.iteration + 1}: start again with a "
-                "lower --lr"
-            )
+            raise self._diverged(f"the loss became {value}")
         torch.autograd.backward(loss * SGD_LOSS_FACTOR if config.optimizer == "sgd" else loss)
         self.optimizer.step()
         self.iteration += 1
@@ -196,6 +196,8 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint and the history."""
+        if not all(parameter.isfinite().all() for parameter in self.model.parameters()):
+            raise self._diverged("the weights are no longer finite")
         self.folder.save_checkpoint(
             Checkpoint(
                 config=self.config,
@@ -210,6 +212,9 @@ class _Run:
                 data=self.fingerprint(),
             )
         )
+
+    def _diverged(self, what: str) -> UserError:
+        return UserError(f"{what} after {self.iteration} iterations: start again with a lower --lr")
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to where the checkpoint was written."""

@@ -205,6 +205,14 @@ def test_an_existing_run_is_not_overwritten_unasked(config, tmp_path):
     assert state(tmp_path / "run")["config"]["seed"] == 1
 
 
+def test_overwriting_waits_until_everything_is_read(config, tmp_path):
+    short = replace(config, iterations=10)
+    train(short)
+    with pytest.raises(UserError, match="elsewhere does not exist"):
+        train(replace(short, data=(str(tmp_path / "elsewhere"),)), overwrite=True)
+    assert state(tmp_path / "run")["iteration"] == 10
+
+
 def test_other_files_in_the_folder_of_a_run_stay(config, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
@@ -246,10 +254,34 @@ def test_a_file_that_is_no_checkpoint_is_refused(config, tmp_path):
 
 def test_a_loss_that_explodes_stops_before_it_reaches_a_file(config, tmp_path):
     with pytest.raises(
-        UserError, match=r"the loss became (nan|inf) in iteration \d+: .*lower --lr"
+        UserError, match=r"the loss became (nan|inf) after \d+ iterations: .*lower --lr"
     ):
         train(replace(config, lr=1e30))
     assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
+
+
+def test_weights_that_are_not_finite_are_not_saved(config, tmp_path, monkeypatch):
+    model = network.build_model(config)
+    monkeypatch.setattr("srcnn_fused.train.build_model", lambda config: model)
+
+    class Spoil(Monitor):
+        def stepped(self, iteration, loss):
+            if iteration == 20:
+                model.conv2.weight.data.fill_(float("inf"))
+
+    with pytest.raises(UserError, match="the weights are no longer finite after 20 iterations"):
+        train(config, monitor=Spoil())
+    assert state(tmp_path / "run")["iteration"] == 10
+
+
+def test_a_resumed_run_does_not_need_the_model_it_began_from(config, tmp_path):
+    first = train(replace(config, iterations=10))
+    other = replace(config, out=str(tmp_path / "other"), init=str(first.model_path))
+    recorder = Recorder()
+    with pytest.raises(Stopped):
+        train(other, monitor=recorder, should_stop=lambda: len(recorder.steps) == 12)
+    first.model_path.unlink()
+    assert train(other, resume=True).iteration == 40
 
 
 def test_init_starts_from_another_model(config, tmp_path):

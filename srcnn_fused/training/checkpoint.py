@@ -61,6 +61,7 @@ class RunFolder:
         self.checkpoint_path = path / CHECKPOINT_NAME
         self.model_path = path / f"{model_name}.safetensors"
         self.history_path = path / "history.csv"
+        self._files = (self.checkpoint_path, self.model_path, self.history_path)
 
     def open(self, *, resume: bool, overwrite: bool) -> Checkpoint | None:
         """Make the folder, or find the checkpoint to resume.
@@ -71,8 +72,7 @@ class RunFolder:
         """
         if resume:
             return load_checkpoint(self.checkpoint_path)
-        files = (self.checkpoint_path, self.model_path, self.history_path)
-        present = [file.name for file in files if file.exists()]
+        present = [file.name for file in self._files if file.exists()]
         if present and not overwrite:
             raise UserError(
                 f"{self.path} holds a run already ({', '.join(present)}): "
@@ -80,11 +80,15 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for file in files:
-                file.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"--out {self.path} cannot be used: {error.strerror}") from None
         return None
+
+    def clear(self) -> None:
+        """Remove the files of an older run, and no others. Raises UserError if that fails."""
+        for file in self._files:
+            with _disk_errors(file):
+                file.unlink(missing_ok=True)
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write the checkpoint, then the history beside it."""
