@@ -16,8 +16,9 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
+from ._metadata import upright
 from .errors import UserError
 
 __all__ = ["is_deep", "read_deep"]
@@ -27,7 +28,7 @@ Samples = npt.NDArray[np.uint16]
 # Raw modes of Pillow's unpackers -> the mode to decode into, and samples a pixel.
 _DEEP_MODES = {"RGB": "RGB", "RGBX": "RGB", "RGBA": "RGBA", "RGBa": "RGBA", "LA": "RGBA"}
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-_TIFF_PLANAR = 284
+_TIFF_BITS, _TIFF_PLANAR = 258, 284
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -39,7 +40,15 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an opened, not yet loaded picture has several channels of 16 bits."""
+    """Whether an opened, not yet loaded picture has several channels of 16 bits.
+
+    Raises:
+        UserError: a TIFF of that kind with separate colour planes: Pillow decodes it wrongly.
+    """
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_TIFF_BITS, ())
+    if tags.get(_TIFF_PLANAR) == 2 and len(bits) > 1 and max(bits) > 8:
+        raise UserError("16-bit TIFF with separate colour planes cannot be read; interleave them")
     base, _, depth = _raw_mode(image).partition(";")
     return base in _DEEP_MODES and depth in ("16B", "16L", "16N")
 
@@ -54,12 +63,9 @@ def read_deep(open_image: Callable[[], Image.Image]) -> tuple[Samples, bool]:
         ``[H, W, C]``, and whether the last channel is alpha.
 
     Raises:
-        UserError: a TIFF with separate colour planes, which Pillow does not decode rightly.
         Exception: whatever Pillow raises on a broken file.
     """
     image = open_image()
-    if getattr(image, "tag_v2", {}).get(_TIFF_PLANAR) == 2:
-        raise UserError("16-bit TIFF with separate colour planes cannot be read; interleave them")
     raw = _raw_mode(image)
     base, order = raw.split(";")[0], raw[-1]
     transparent = image.info.get("transparency")
@@ -87,8 +93,7 @@ def _decode(image: Image.Image, raw: str) -> npt.NDArray[np.uint8]:
         for tile in image.tile  # type: ignore[attr-defined]
     ]
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    return np.asarray(image)
+    return np.asarray(upright(image))
 
 
 def _unpremultiply(samples: Samples) -> Samples:

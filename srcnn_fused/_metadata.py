@@ -13,12 +13,28 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-__all__ = ["descriptive_exif", "exif_after_enlarging", "patch_words", "profile_space", "read_exif"]
+__all__ = [
+    "descriptive_exif",
+    "exif_after_enlarging",
+    "patch_words",
+    "profile_space",
+    "read_exif",
+    "upright",
+]
 
 _PREFIX = b"Exif\x00\x00"
 _SHORT, _LONG = 3, 4
 _ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # (tag of the width, tag of the height) of the main image, in IFD 0 and in the EXIF IFD.
 _SIZE_TAGS = (0x0100, 0x0101), (0xA002, 0xA003)
 # What describes the picture, as opposed to how a TIFF file stores it.
@@ -51,6 +67,16 @@ def read_exif(image: Image.Image) -> bytes | None:
         return block if len(block) else None
     exif = descriptive_exif(image.getexif())
     return exif.tobytes()[len(_PREFIX) :] if len(exif) else None
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A loaded picture, turned as its EXIF (or XMP) says. Pillow has turned TIFF files already."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # damaged; whoever read the picture has said so
+        return image
+    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if method is None else image.transpose(method)
 
 
 def descriptive_exif(source: Image.Exif | bytes) -> Image.Exif:

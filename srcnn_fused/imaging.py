@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ._deep import is_deep, read_deep
-from ._metadata import exif_after_enlarging, profile_space, read_exif
+from ._metadata import exif_after_enlarging, profile_space, read_exif, upright
 from ._writers import PillowWriter, PngWriter, TiffWriter
 from .errors import UserError
 
@@ -98,7 +99,6 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         except Exception:  # Pillow raises all kinds on damaged EXIF
             exif = None
             notices.append("its EXIF data is damaged and is left out")
-            image.info.pop("exif", None)
         pixels: Pixels
         if deep:
             image.close()
@@ -106,7 +106,7 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         else:
             with image:
                 image.load()
-                ImageOps.exif_transpose(image, in_place=True)
+                image = upright(image)
                 if image.mode == "CMYK":
                     image, icc, notice = _cmyk_to_srgb(image, icc)
                     notices.append(notice)
@@ -138,7 +138,9 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what Pillow and the system raise into one line that names the file."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # _open has its own
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, about damage that we report ourselves
+            yield
     except UserError as error:
         message = str(error)
         raise UserError(
