@@ -239,7 +239,7 @@ def test_every_data_file_of_the_package_is_installed() -> None:
 
     package = ROOT / "srcnn_fused"
     there = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
-    wanted = {path for path in there if path.suffix not in (".py", ".pyc", ".so")}
+    wanted = {path for path in there if path.suffix not in (".py", ".pyc", ".so", ".md")}
     assert Path("py.typed") in wanted
     installed = Path(str(srcnn_fused.__file__)).parent
     assert not [path for path in sorted(wanted) if not (installed / path).is_file()]
