@@ -16,7 +16,8 @@ SRCNN_TARGET_BEGIN("avx2,fma")
 SRCNN_TARGET_END
 
 namespace srcnn::cpu {
-const Engine kAvx2Engine = make_engine<Avx2>();
-}
+// constinit: start-up code built for this instruction set would crash a machine without it.
+constinit const Engine kAvx2Engine = make_engine<Avx2>();
+}  // namespace srcnn::cpu
 
 #endif

@@ -16,7 +16,8 @@ SRCNN_TARGET_BEGIN("avx512f,avx512vl,avx2,fma")
 SRCNN_TARGET_END
 
 namespace srcnn::cpu {
-const Engine kAvx512Engine = make_engine<Avx512>();
-}
+// constinit: start-up code built for this instruction set would crash a machine without it.
+constinit const Engine kAvx512Engine = make_engine<Avx512>();
+}  // namespace srcnn::cpu
 
 #endif

@@ -4,5 +4,5 @@
 #include "vec_generic.h"
 
 namespace srcnn::cpu {
-const Engine kGenericEngine = make_engine<Generic>();
+constinit const Engine kGenericEngine = make_engine<Generic>();
 }
