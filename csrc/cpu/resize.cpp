@@ -16,7 +16,9 @@ void bicubic_resize(const ResizeProblem& problem, const Threads& threads) {
   const ResampleTable rows(problem.bicubic, problem.input.height, output.height, problem.scale_height);
   const ResampleTable columns(problem.bicubic, problem.input.width, output.width, problem.scale_width);
   const int64_t width = round_up(output.width, engine.lanes);
-  const ResizePlan plan{&problem, rows.view(), columns.view(), plan_ring(rows.taps, 1, 0, width)};
+  // A window has no more rows than the image, however far it is stretched.
+  const int slots = static_cast<int>(std::min<int64_t>(rows.taps, problem.input.height));
+  const ResizePlan plan{&problem, rows.view(), columns.view(), plan_ring(slots, 1, 0, width)};
 
   // Segments of rows: each resamples a window of source rows its neighbour has too, so no shorter than a few windows.
   const int64_t planes = output.batch * output.channels;
