@@ -32,7 +32,7 @@ struct ConvWeights {
 // bicubic(scale) -> conv1 -> ReLU -> conv2 -> ReLU -> conv3 over a batch of images.
 struct ForwardProblem {
   ImageView<const float> input;  // [N, c, h, w]
-  ImageView<float> output;       // [N, c, scale * h, scale * w]
+  ImageView<float> output;       // [N, c, scale * h, scale * w], stride_w 1
   ConvWeights conv1, conv2, conv3;
   int64_t scale = 1;  // 1: the input is already enlarged
   Bicubic bicubic = Bicubic::kMatlab;
@@ -42,7 +42,7 @@ struct ForwardProblem {
 // bicubic resampling of a batch of images; the scales are output / input unless the caller asked for others.
 struct ResizeProblem {
   ImageView<const float> input;  // [N, C, h, w]
-  ImageView<float> output;       // [N, C, H, W]
+  ImageView<float> output;       // [N, C, H, W], stride_w 1
   double scale_height = 1, scale_width = 1;
   Bicubic bicubic = Bicubic::kMatlab;
 };
