@@ -29,9 +29,12 @@ inline constexpr Bicubic kConventions[] = {Bicubic::kMatlab, Bicubic::kPil, Bicu
 inline constexpr Padding kPaddings[] = {Padding::kZeros, Padding::kReplicate};
 inline constexpr int kKernels2[] = {1, 3, 5};
 
-inline const char* name_of(Bicubic bicubic) {
+// std::string because doctest prints a char pointer as an address.
+inline std::string name_of(Bicubic bicubic) {
   return bicubic == Bicubic::kMatlab ? "matlab" : bicubic == Bicubic::kPil ? "pil" : "torch";
 }
+
+inline std::string name_of(srcnn::cpu::Isa isa) { return srcnn::cpu::isa_name(isa); }
 
 // ------------------------------------------------------------------------------------------------- values and networks
 

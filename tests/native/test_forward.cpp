@@ -44,7 +44,7 @@ void check_case(const Case& c, const std::vector<cpu::Threads>& threads) {
       problem.input = input.const_view();
       problem.output = output.view();
       cpu::srcnn_forward(problem, pool);
-      INFO(describe(c), ", layout ", static_cast<int>(layout), ", ", cpu::isa_name(isa), ", threads ", pool.count);
+      INFO(describe(c), ", layout ", static_cast<int>(layout), ", ", name_of(isa), ", threads ", pool.count);
       CHECK(output.max_error(expected) <= kTolerance);
       CHECK(output.gaps_untouched());
     }
@@ -148,7 +148,7 @@ TEST_CASE("the same bits with any number of threads") {
         const Pixels other(Layout::kContiguous, 2, channels, scale * height, scale * width);
         problem.output = other.view();
         cpu::srcnn_forward(problem, threads == 64 ? serial(threads) : concurrent(threads));
-        INFO("9-", kernel2, "-5, ", cpu::isa_name(isa), ", threads ", threads);
+        INFO("9-", kernel2, "-5, ", name_of(isa), ", threads ", threads);
         CHECK(first.same_bits(other));
       }
     }
@@ -176,7 +176,7 @@ TEST_CASE("NaN and infinity reach exactly the pixels that the definition says") 
           const Pixels output(Layout::kCropped, 1, 1, expected.height, expected.width);
           problem.output = output.view();
           cpu::srcnn_forward(problem, serial(7));  // strips after the harmed one use its workspace
-          INFO("9-", kernel2, "-5, x", scale, ", ", value, ", ", cpu::isa_name(isa));
+          INFO("9-", kernel2, "-5, x", scale, ", ", value, ", ", name_of(isa));
           CHECK(output.max_error(expected) <= kTolerance);
           CHECK(unharmed > 0);
           CHECK(unharmed < static_cast<int64_t>(expected.values.size()));
@@ -188,7 +188,7 @@ TEST_CASE("NaN and infinity reach exactly the pixels that the definition says") 
 
 TEST_CASE("an unusable instruction set is an error that names the usable ones, and the output stays as it was") {
   std::string usable;
-  for (const cpu::Isa isa : cpu::usable_isas()) usable += (usable.empty() ? "" : ", ") + std::string(cpu::isa_name(isa));
+  for (const cpu::Isa isa : cpu::usable_isas()) usable += (usable.empty() ? "" : ", ") + name_of(isa);
   const Pixels input(Layout::kContiguous, random_image(1, 1, 8, 8));
   const Pixels output(Layout::kContiguous, 1, 1, 8, 8), untouched(Layout::kContiguous, 1, 1, 8, 8);
   ForwardProblem problem = network(1, 1).problem(1, Bicubic::kMatlab, Padding::kZeros);
