@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["luma", "rgb_to_ycbcr", "ycbcr_to_rgb"]
+__all__ = ["YCBCR_TO_RGB", "luma", "rgb_to_ycbcr", "ycbcr_to_rgb"]
 
 # rgb2ycbcr.m: rows Y, Cb, Cr; columns R, G, B in [0, 1]; results, offset added, in [0, 255].
 _RGB_TO_YCBCR = (
@@ -30,9 +30,9 @@ _RGB_TO_YCBCR = (
 _OFFSET = (16.0, 128.0, 128.0)
 # ycbcr2rgb.m inverts the matrix in double precision rather than quoting rounded constants.
 _INVERSE = np.linalg.inv(np.array(_RGB_TO_YCBCR))
-# Per output channel: weights, and what taking the offset off the inputs adds to the sum.
-_TO_RGB: list[tuple[list[float], float]] = [
-    (row.tolist(), -float(row @ np.array(_OFFSET))) for row in _INVERSE
+# R', G', B' in [0, 1] from Y', Cb, Cr in units of 255: weights, and a number to add.
+YCBCR_TO_RGB: list[tuple[list[float], float]] = [
+    ((255 * row).tolist(), -float(row @ np.array(_OFFSET))) for row in _INVERSE
 ]
 
 
@@ -80,7 +80,7 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     _check("ycbcr", ycbcr)
     as_uint8 = ycbcr.dtype == torch.uint8
     source = ycbcr.to(torch.float64) / 255 if as_uint8 else ycbcr
-    channels = [_combine(source, [255 * w for w in row], offset) for row, offset in _TO_RGB]
+    channels = [_combine(source, weights, offset) for weights, offset in YCBCR_TO_RGB]
     return torch.stack([_to_uint8(255 * c) if as_uint8 else c for c in channels], dim=-3)
 
 

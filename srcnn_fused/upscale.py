@@ -34,7 +34,7 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 # (96 floats a pixel, and as much again in the convolution), so it gets small ones.
 _FUSED_BAND = 2 << 20
 _REFERENCE_BAND = 96 << 10
-# Output pixels put together at once: chroma, RGB and rounding take some 80 bytes each.
+# Output pixels put together at once: chroma and RGB take some 30 bytes each.
 _ASSEMBLY_BAND = 512 << 10
 # Rows of the source that bicubic enlargement reaches above and below an output row.
 _BICUBIC_HALO = 3
@@ -112,7 +112,16 @@ def _bands(
     halo = 2 * reach if alpha else reach
     row_pixels = scale * scale * width
     band_rows = max(1, band_pixels // row_pixels)
-    part_rows = max(1, _ASSEMBLY_BAND // row_pixels)
+    part_rows = min(band_rows, max(1, _ASSEMBLY_BAND // row_pixels))
+    band_rows -= band_rows % part_rows
+    # One buffer for all parts: a fresh one each time would leave the heap in pieces, and growing.
+    buffer = torch.empty(
+        pixels.shape[2],
+        part_rows * scale,
+        width * scale,
+        device=model.conv1.weight.device,
+        dtype=_colour_dtype(model),
+    )
     for top in range(0, height, band_rows):
         bottom = min(height, top + band_rows)
         first, last = max(0, top - halo), min(height, bottom + halo)
@@ -124,8 +133,10 @@ def _bands(
             part_bottom = min(bottom, part + part_rows)
             rows = slice((part - top) * scale, (part_bottom - top) * scale)
             above, below = max(first, part - _BICUBIC_HALO), min(last, part_bottom + _BICUBIC_HALO)
-            image = _assemble(
-                enlarged[..., rows, :],
+            image = buffer[:, : (part_bottom - part) * scale]
+            _assemble(
+                image,
+                enlarged[0, :, rows],
                 source[..., above - first : below - first, :],
                 model,
                 alpha,
@@ -159,23 +170,29 @@ def _is_reference(model: FusedSRCNN) -> bool:
     )
 
 
-def _to_float(pixels: Pixels, model: FusedSRCNN) -> Tensor:
-    """``[rows, W, C]`` integers -> ``[1, C, rows, W]`` in [0, 1], on the model's device.
+def _colour_dtype(model: FusedSRCNN) -> torch.dtype:
+    """float32, or float64 where the model has it: 16-bit floats would round the image's colours."""
+    return torch.float64 if model.conv1.weight.dtype == torch.float64 else torch.float32
 
-    float32, or float64 where the model has it: 16-bit floats would round the colours of the image.
-    """
-    weight = model.conv1.weight
-    dtype = np.float64 if weight.dtype == torch.float64 else np.float32
+
+def _to_float(pixels: Pixels, model: FusedSRCNN) -> Tensor:
+    """``[rows, W, C]`` integers -> ``[1, C, rows, W]`` in [0, 1], on the model's device."""
+    dtype = np.float64 if _colour_dtype(model) == torch.float64 else np.float32
     planar = np.ascontiguousarray(np.moveaxis(pixels, 2, 0)).astype(dtype)
     planar /= np.iinfo(pixels.dtype).max
-    return torch.from_numpy(planar)[None].to(weight.device)
+    return torch.from_numpy(planar)[None].to(model.conv1.weight.device)
 
 
+@torch.inference_mode()
 def _to_integers(image: Tensor, dtype: np.dtype[np.generic]) -> Pixels:
-    """``[1, C, rows, W]`` -> ``[rows, W, C]``: the one rounding, and the one clipping."""
+    """``[C, rows, W]`` -> ``[rows, W, C]``: the one rounding, and the one clipping. In place."""
     top = 255 if dtype == np.uint8 else 65535
-    rounded = image[0].mul(top).add_(0.5).clamp_(0, top).to(torch.int32)
-    return np.ascontiguousarray(np.moveaxis(rounded.cpu().numpy(), 0, 2).astype(dtype))
+    image.mul_(top).add_(0.5).clamp_(0, top)
+    kind = torch.uint8 if dtype == np.uint8 else torch.uint16
+    integers: Pixels = (
+        image.permute(1, 2, 0).to(kind, memory_format=torch.contiguous_format).cpu().numpy()
+    )
+    return integers
 
 
 @torch.inference_mode()
@@ -218,32 +235,38 @@ def _run_network(source: Tensor, model: FusedSRCNN, alpha: bool, above: int, bel
 
 @torch.inference_mode()
 def _assemble(
-    enlarged: Tensor, source: Tensor, model: FusedSRCNN, alpha: bool, above: int, below: int
-) -> Tensor:
-    """The finished rows, ``[1, C, rows, W]`` in [0, 1], unclipped.
+    image: Tensor,
+    enlarged: Tensor,
+    source: Tensor,
+    model: FusedSRCNN,
+    alpha: bool,
+    above: int,
+    below: int,
+) -> None:
+    """Make the finished rows, in [0, 1] and unclipped.
 
     Args:
-        enlarged: what the network made of these rows.
+        image: ``[C, rows, W]``, what to fill.
+        enlarged: ``[1 or 3, rows, W]``, what the network made of these rows.
         source: the same rows ``[1, C, h, w]`` of the low-resolution image, with a bicubic halo.
         above, below: rows of that halo.
     """
     shades = source[:, :-1] if alpha else source
-    enlarged = enlarged.to(source.dtype)
-    if model.num_channels == 3:
-        # A grey image went in three times; BT.601's weights make one grey of what came out.
-        image = enlarged if shades.shape[1] == 3 else _luma_to_grey(colour.luma(enlarged))
-    elif shades.shape[1] == 3:
-        chroma = _enlarge(colour.rgb_to_ycbcr(shades)[:, 1:], model, above, below)
-        image = colour.ycbcr_to_rgb(torch.cat((enlarged, chroma), dim=1))
+    is_grey = shades.shape[1] == 1
+    if model.num_channels == 3 and not is_grey:
+        image[:3] = enlarged
+    elif is_grey:
+        # An RGB network had the image three times; BT.601's weights make one grey of what came out.
+        image[:1] = colour.luma(enlarged) if model.num_channels == 3 else enlarged
+        image[:1].sub_(_LUMA_BLACK).div_(_LUMA_RANGE)
     else:
-        image = _luma_to_grey(enlarged)
+        chroma = _enlarge(colour.rgb_to_ycbcr(shades)[:, 1:], model, above, below)[0]
+        luma = enlarged[0].to(image.dtype)
+        for plane, (weights, offset) in zip(image, colour.YCBCR_TO_RGB, strict=False):
+            torch.mul(luma, weights[0], out=plane)
+            plane.add_(chroma[0], alpha=weights[1]).add_(chroma[1], alpha=weights[2]).add_(offset)
     if alpha:
-        image = torch.cat((image, _enlarge(source[:, -1:], model, above, below)), dim=1)
-    return image
-
-
-def _luma_to_grey(luma: Tensor) -> Tensor:
-    return (luma - _LUMA_BLACK) / _LUMA_RANGE
+        image[-1] = _enlarge(source[:, -1:], model, above, below)[0, 0]
 
 
 def _enlarge(planes: Tensor, model: FusedSRCNN, above: int, below: int) -> Tensor:

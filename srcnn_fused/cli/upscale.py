@@ -99,12 +99,14 @@ def upscale(
     """
     from ..errors import UserError
     from ..imaging import MAX_PIXELS
+    from ._heap import return_large_blocks
     from ._load_model import load_model
     from ._plan import make_plan
     from ._upscale_progress import UpscaleProgress
 
     if overwrite and skip_existing:
         raise UserError("--overwrite and --skip-existing contradict each other")
+    return_large_blocks()
     network = load_model(model, scale, device, dtype, backend)
     plan = make_plan(
         inputs,

@@ -1,0 +1,128 @@
+"""The command line as a whole: help, errors as one line, exit statuses, and that it starts fast."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from srcnn_fused import cli
+from srcnn_fused.errors import UserError
+
+runner = CliRunner()
+
+
+def run(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "srcnn_fused", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+def test_help_lists_every_command_and_loads_no_torch():
+    script = (
+        "import sys; sys.argv = ['srcnn-fused', '--help']\n"
+        "from srcnn_fused.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as e: assert not e.code, e.code\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    for name in ("upscale", "evaluate", "train", "doctor", "demo"):
+        assert name in done.stdout
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("command", ["upscale", "evaluate", "train", "doctor", "demo"])
+def test_every_command_has_help(command):
+    result = runner.invoke(cli.app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_version():
+    result = runner.invoke(cli.app, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.startswith("srcnn-fused ")
+
+
+def test_an_unknown_command_or_option_is_a_usage_error():
+    assert runner.invoke(cli.app, ["enlarge"]).exit_code == 2
+    assert runner.invoke(cli.app, ["upscale", "a.png", "--bigger"]).exit_code == 2
+    assert runner.invoke(cli.app, ["upscale", "a.png", "--quality", "0"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (UserError("a.png: no such file"), 1, "srcnn-fused: error: a.png: no such file"),
+        (
+            PermissionError(13, "Permission denied", "x.png"),
+            1,
+            "srcnn-fused: error: Permission denied: x.png",
+        ),
+        (OSError(28, "No space left on device"), 1, "srcnn-fused: error: No space left on device"),
+        (MemoryError(), 1, "srcnn-fused: error: not enough memory"),
+        (KeyboardInterrupt(), 130, "srcnn-fused: interrupted"),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_line(error, status, line):
+    app = typer.Typer(cls=cli._Group)
+
+    @app.callback()
+    def options() -> None:
+        pass
+
+    @app.command()
+    def fail() -> None:
+        raise error
+
+    result = runner.invoke(app, ["fail"])
+    assert result.exit_code == status
+    assert result.stderr == line + "\n"
+
+
+def test_a_bug_is_not_hidden():
+    app = typer.Typer(cls=cli._Group)
+
+    @app.callback()
+    def options() -> None:
+        pass
+
+    @app.command()
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    assert isinstance(runner.invoke(app, ["fail"]).exception, ZeroDivisionError)
+
+
+def test_warnings_are_one_line_each():
+    import warnings
+
+    app = typer.Typer(cls=cli._Group)
+
+    @app.callback()
+    def options() -> None:
+        pass
+
+    @app.command()
+    def warn() -> None:
+        warnings.warn("running the slower PyTorch reference", stacklevel=1)
+
+    result = runner.invoke(app, ["warn"])
+    assert result.stderr == "srcnn-fused: note: running the slower PyTorch reference\n"
+
+
+def test_as_a_module_in_a_real_process(tmp_path):
+    done = run("upscale", str(tmp_path / "nothing.png"))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "nothing.png: no such file" in done.stderr or "no model" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
