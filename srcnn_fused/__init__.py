@@ -45,7 +45,10 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     elif name == "__version__":
-        value = importlib.metadata.version("srcnn_fused")
+        try:
+            value = importlib.metadata.version("srcnn_fused")
+        except importlib.metadata.PackageNotFoundError:  # a source tree that was never installed
+            value = "unknown"
     elif name in ("functional", "ops", "reference"):
         value = importlib.import_module(f".{name}", __name__)
     else:

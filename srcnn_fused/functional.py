@@ -105,6 +105,8 @@ def srcnn(
             9-1-5, 9-3-5 and 9-5-5, 1 or 3 channels) and otherwise the reference, with one warning
             per reason; "fused" raises instead; "reference" always takes the reference.
 
+    Under autocast everything is computed in the widest dtype among the tensors.
+
     Returns [N, c, scale * h, scale * w]. Differentiable in every tensor; the fused kernel once, the
     reference any number of times.
 
@@ -119,9 +121,23 @@ def srcnn(
     """
     check_choice("backend", backend, BACKENDS)
     factor = check_srcnn_scale(scale)
-    x, weight1, bias1, weight2, bias2, weight3, bias3 = _one_dtype_under_autocast(
-        x, weight1, bias1, weight2, bias2, weight3, bias3
-    )
+    tensors = (x, weight1, bias1, weight2, bias2, weight3, bias3)
+    if _autocast_is_on(x):
+        x, weight1, bias1, weight2, bias2, weight3, bias3 = _widest(*tensors)
+        with torch.autocast(x.device.type, enabled=False):
+            return srcnn(
+                x,
+                weight1,
+                bias1,
+                weight2,
+                bias2,
+                weight3,
+                bias3,
+                scale=scale,
+                bicubic=bicubic,
+                padding_mode=padding_mode,
+                backend=backend,
+            )
     check_srcnn(x, weight1, bias1, weight2, bias2, weight3, bias3, bicubic, padding_mode)
     reason = None if backend == "reference" else why_not_fused(x, weight1, weight2, weight3)
     if _use_fused(backend, reason):
@@ -142,18 +158,24 @@ def srcnn(
     )
 
 
-def _one_dtype_under_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Under autocast, brings the arguments to their widest dtype; elsewhere a mix stays an error.
+def _autocast_is_on(x: Tensor) -> bool:
+    return (
+        isinstance(x, Tensor)
+        and x.device.type in ("cpu", "cuda")
+        and torch.is_autocast_enabled(x.device.type)
+    )
 
-    Earlier layers hand over 16-bit activations there, while the weights stay float32.
+
+def _widest(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors in their widest dtype.
+
+    Under autocast, earlier layers hand over 16-bit images while the weights stay float32; elsewhere
+    a mix of dtypes is an error.
     """
-    device = tensors[0].device.type if isinstance(tensors[0], Tensor) else "cpu"
-    if device not in ("cpu", "cuda") or not torch.is_autocast_enabled(device):
-        return tensors
-    widest = tensors[0].dtype
+    dtype = tensors[0].dtype
     for tensor in tensors[1:]:
-        widest = torch.promote_types(widest, tensor.dtype)
-    return tuple(tensor.to(widest) for tensor in tensors)
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return tuple(tensor.to(dtype) for tensor in tensors)
 
 
 def bicubic_resize(

@@ -252,14 +252,16 @@ def _srcnn_backward(
     tensors = (x, weight1, bias1, weight2, bias2, weight3, bias3)
     _check_forward(*tensors, scale, bicubic, padding_mode)
     _check_backward_arguments(grad_output, x, scale, output_mask)
-    return reference.srcnn_backward(
-        grad_output,
-        *tensors,
-        scale=scale,
-        bicubic=bicubic,
-        padding_mode=padding_mode,
-        output_mask=output_mask,
-    )
+    # A loss may call backward inside autocast, which must not reach these convolutions.
+    with torch.autocast(x.device.type, enabled=False):
+        return reference.srcnn_backward(
+            grad_output,
+            *tensors,
+            scale=scale,
+            bicubic=bicubic,
+            padding_mode=padding_mode,
+            output_mask=output_mask,
+        )
 
 
 def _srcnn_backward_fake(

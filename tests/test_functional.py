@@ -135,9 +135,21 @@ def test_autocast_brings_mixed_dtypes_together() -> None:
     expected = functional.srcnn(x.bfloat16().float(), *parameters)
     with torch.autocast("cpu", torch.bfloat16):
         actual = functional.srcnn(x.bfloat16(), *parameters)
+        by_reference = functional.srcnn(x.bfloat16(), *parameters, backend="reference")
     assert torch.equal(actual, expected)
+    torch.testing.assert_close(by_reference, expected, rtol=0, atol=1e-5)
     with pytest.raises(TypeError, match=r"weight1 must be torch.bfloat16 as x is"):
         functional.srcnn(x.bfloat16(), *parameters)
+
+
+def test_backward_inside_autocast_is_as_outside(extension: None) -> None:
+    x, *parameters = SMALL.tensors()
+    for parameter in parameters:
+        parameter.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = torch.autograd.grad(functional.srcnn(x, *parameters).sum(), parameters)
+    outside = torch.autograd.grad(functional.srcnn(x, *parameters).sum(), parameters)
+    assert all(torch.equal(one, other) for one, other in zip(inside, outside, strict=True))
 
 
 # --- gradients ------------------------------------------------------------------------------------
