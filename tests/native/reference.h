@@ -106,8 +106,9 @@ inline Image padded(const Image& x, int64_t margin, srcnn::Padding padding) {
 }
 
 // Sanitizers would make this, the bulk of the tests' work, several times slower; they are after the kernels.
-__attribute__((no_sanitize("address", "undefined", "thread"))) inline Image convolution(const Image& x, const srcnn::ConvWeights& conv,
-                                                                              srcnn::Padding padding, bool relu) {
+__attribute__((no_sanitize("address", "undefined", "thread"))) inline Image convolution(const Image& x,
+                                                                                        const srcnn::ConvWeights& conv,
+                                                                                        srcnn::Padding padding, bool relu) {
   const int k = conv.kernel_size;
   const Image in = padded(x, k / 2, padding);
   Image out(x.batch, conv.out_channels, x.height, x.width);
