@@ -35,6 +35,8 @@ class _Group(TyperGroup):
                 return super().invoke(ctx)
         except UserError as error:
             _say(f"error: {error}")
+        except BrokenPipeError:  # `| head` has seen enough
+            raise typer.Exit(1) from None
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
             _say(f"error: {error.strerror or error}{where}")
@@ -60,6 +62,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # paragraphs are wrapped to the terminal
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
