@@ -25,7 +25,7 @@ __all__ = [
 _PREFIX = b"Exif\x00\x00"
 _SHORT, _LONG = 3, 4
 _ORIENTATION = 0x0112
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_EXIF_IFD, _GPS_IFD, _INTEROP, _MAKER_NOTE = 0x8769, 0x8825, 0xA005, 0x927C
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -92,7 +92,7 @@ def descriptive_exif(source: Image.Exif | bytes) -> Image.Exif:
     for ifd in (_EXIF_IFD, _GPS_IFD):
         directory = dict(source.get_ifd(ifd))
         # Offsets into the old file, and notes that hold such offsets.
-        for dead in (ExifTags.IFD.Interop, ExifTags.IFD.MakerNote):
+        for dead in (_INTEROP, _MAKER_NOTE):
             directory.pop(dead, None)
         if directory:
             result[ifd] = directory
