@@ -1,11 +1,6 @@
 """`srcnn-fused upscale`: what is read, written and refused, and that nothing is lost."""
 
-import errno
 import os
-import resource
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,61 +9,19 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
-from typer.testing import CliRunner
+from upscale_command import (
+    files,
+    in_a_folder_of_its_own,  # noqa: F401  a fixture
+    make_network_from_file,
+    only_line,
+    picture,
+    run,
+)
 
-from srcnn_fused import FusedSRCNN, upscale
-from srcnn_fused.cli import app
 from srcnn_fused.cli._plan import Job
 from srcnn_fused.cli._upscale_progress import UpscaleProgress
 from srcnn_fused.imaging import read_picture
 from srcnn_fused.upscale import upscale_pixels
-
-runner = CliRunner()
-
-
-def make_network(scale=3, num_channels=1):
-    """Passes its input on, sharpened a little."""
-    network = FusedSRCNN(num_channels, kernel_sizes=(9, 1, 5), scale=scale)
-    with torch.no_grad():
-        for conv in (network.conv1, network.conv2, network.conv3):
-            conv.weight.mul_(0.05)
-            conv.bias.zero_()
-            center = conv.weight.shape[-1] // 2
-            for channel in range(num_channels):
-                conv.weight[channel, channel, center, center] = 1
-    return network
-
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    make_network().save_pretrained("x3.safetensors")
-    make_network(None).save_pretrained("any.safetensors")
-    make_network(2, 3).save_pretrained("rgb.safetensors")
-
-
-def picture(name, height=6, width=8, mode="RGB", seed=0):
-    channels = len(mode)
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
-    path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
-    return pixels
-
-
-def run(*arguments, model="x3.safetensors"):
-    return runner.invoke(app, ["upscale", "-m", model, *map(str, arguments)])
-
-
-def files():
-    """Everything that lies about, unfinished files included, but for the models."""
-    return sorted(str(p) for p in Path().rglob("*") if p.is_file() and p.suffix != ".safetensors")
-
-
-def only_line(result):
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("srcnn-fused: error: ")
-    return line.removeprefix("srcnn-fused: error: ")
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
@@ -80,10 +33,6 @@ def test_the_output_is_the_enlarged_picture_beside_the_input(mode):
     assert files() == ["a.png", "a_x3.png"]
     expected = upscale_pixels(pixels, make_network_from_file("x3"), alpha=mode in ("LA", "RGBA"))
     assert np.array_equal(read_picture(Path("a_x3.png")).pixels, expected)
-
-
-def make_network_from_file(name, **options):
-    return FusedSRCNN.from_pretrained(f"{name}.safetensors", **options)
 
 
 def test_16_bits_stay_16_bits():
@@ -295,107 +244,6 @@ def test_an_opaque_alpha_channel_does_not_keep_a_picture_from_jpeg():
     assert read_picture(Path("a_x3.jpg")).pixels.shape == (18, 24, 3)
 
 
-@pytest.mark.parametrize("ext", ["png", "jpg", "webp", "tif"])
-def test_a_full_disk_costs_nothing(monkeypatch, ext):
-    picture("a.png", 40, 40)
-    Path(f"a_x3.{ext}").write_bytes(b"precious")
-    opened = Path.open
-
-    class FullDisk:
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            self.file.close()
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
-        def write(self, data):
-            if self.file.tell() + len(data) > 300:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return self.file.write(data)
-
-    def open_on_a_full_disk(self, mode="r", *rest, **options):
-        file = opened(self, mode, *rest, **options)
-        return FullDisk(file) if "w" in mode else file
-
-    monkeypatch.setattr(Path, "open", open_on_a_full_disk)
-    result = run("a.png", "--ext", ext, "--overwrite")
-    assert result.exit_code == 1
-    reason = f"a_x3.{ext}: cannot be written: No space left on device; nothing was changed"
-    assert only_line(result) == reason
-    assert files() == ["a.png", f"a_x3.{ext}"]
-    assert Path(f"a_x3.{ext}").read_bytes() == b"precious"
-
-
-@pytest.mark.parametrize("ext", ["png", "jpg", "webp", "tif"])
-def test_a_real_write_failure_costs_nothing(ext):
-    """The limit on file sizes makes the system itself refuse the write."""
-    picture("a.png", 60, 60)
-    Path(f"a_x3.{ext}").write_bytes(b"precious")
-    done = start("a.png", "--ext", ext, "--overwrite", limit=2000)
-    _, errors = done.communicate(timeout=120)
-    assert done.returncode == 1
-    assert f"a_x3.{ext}: cannot be written: File too large; nothing was changed" in errors
-    assert files() == ["a.png", f"a_x3.{ext}"]
-    assert Path(f"a_x3.{ext}").read_bytes() == b"precious"
-
-
-def start(*arguments, limit=None):
-    def restrict():
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.Popen(
-        [sys.executable, "-m", "srcnn_fused", "upscale", "-m", "x3.safetensors", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=restrict,  # noqa: PLW1509  single-threaded
-    )
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_permission():
-    picture("a.png")
-    Path("locked").mkdir(mode=0o555)
-    result = run("a.png", "-o", "locked")
-    assert result.exit_code == 1
-    assert "locked/a_x3.png: cannot be written: Permission denied" in only_line(result)
-
-
-@pytest.mark.parametrize(
-    ("number", "status", "line"),
-    [(signal.SIGINT, 130, "srcnn-fused: interrupted\n"), (signal.SIGTERM, 143, "")],
-)
-def test_an_interruption_leaves_no_partial_file(number, status, line):
-    picture("a.png", 900, 900)
-    process = start("a.png", "--backend", "reference", "--quiet")
-    deadline = time.monotonic() + 100
-    while not any(".tmp" in name for name in files()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=100)
-    assert process.returncode == status
-    assert errors == line
-    assert files() == ["a.png"]
-
-
-def test_ctrl_c_between_bands(monkeypatch):
-    picture("a.png")
-    monkeypatch.setattr(
-        upscale, "_to_integers", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
-    result = run("a.png")
-    assert result.exit_code == 130
-    assert result.stderr == "srcnn-fused: interrupted\n"
-    assert files() == ["a.png"]
-
-
 def test_quiet_prints_errors_only():
     picture("a.png")
     assert run("a.png", "--quiet").stderr == ""
@@ -427,23 +275,3 @@ def test_the_bar_shows_pixels_a_second_and_time_left():
     assert "0:00:0" in shown
     assert "b_x3.png exists, skipped" in shown
     console.file.close()
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_picture(extension):
-    """Peak memory of a process that enlarges 1.3 and 10 times as many pixels."""
-    script = (
-        "import resource, sys; from srcnn_fused.cli import app\n"
-        "app(['upscale', '-m', 'x3.safetensors', '-q', sys.argv[1]], standalone_mode=False)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    peaks = []
-    for name, height in (("small.png", 400), ("large.png", 3000)):
-        Image.fromarray(np.zeros((height, 400, 3), np.uint8)).save(name)
-        done = subprocess.run(
-            [sys.executable, "-c", script, name], capture_output=True, text=True, check=True
-        )
-        peaks.append(int(done.stdout) / 1024)
-    # The decoded input, twice: as Pillow has it and as an array.
-    decoded = 2600 * 400 * (3 + 4) / 2**20
-    assert peaks[1] - peaks[0] < decoded + 12
