@@ -43,6 +43,6 @@ done
 
 step "benchmarks"
 mkdir -p bench/results
-away "${pytest[@]}" -m cuda --benchmark-only --benchmark-json "$root/bench/results/$name.json" "$root/bench"
+"$python" -m bench.compare --device cuda --network 9-1-5 9-3-5 9-5-5 --json "bench/results/$name.json"
 
 step "done: bench/results/$name.json"
