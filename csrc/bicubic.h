@@ -16,12 +16,6 @@
 
 #include "srcnn.h"
 
-#if defined(__CUDACC__)
-#define SRCNN_HOST_DEVICE __host__ __device__
-#else
-#define SRCNN_HOST_DEVICE
-#endif
-
 namespace srcnn {
 
 struct ResampleAxis {

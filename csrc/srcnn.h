@@ -4,6 +4,12 @@
 
 #include <cstdint>
 
+#if defined(__CUDACC__)
+#define SRCNN_HOST_DEVICE __host__ __device__
+#else
+#define SRCNN_HOST_DEVICE
+#endif
+
 namespace srcnn {
 
 // What a pixel outside the image is worth, at the input of every convolution.
@@ -19,7 +25,7 @@ struct ImageView {
   int64_t batch = 0, channels = 0, height = 0, width = 0;
   int64_t stride_n = 0, stride_c = 0, stride_h = 0, stride_w = 0;
 
-  T* plane(int64_t n, int64_t c) const { return data + n * stride_n + c * stride_c; }
+  SRCNN_HOST_DEVICE T* plane(int64_t n, int64_t c) const { return data + n * stride_n + c * stride_c; }
 };
 
 // A convolution as nn.Conv2d stores it, contiguous.

@@ -1,0 +1,120 @@
+#include "config.h"
+
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+
+#include "forward_fma.h"
+
+namespace srcnn::cuda {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+ForwardShared lay_out(const ForwardProblem& problem, const ForwardConfig& config, int gap) {
+  const int c = static_cast<int>(problem.input.channels);
+  const int kernel2 = problem.conv2.kernel_size;
+  ForwardShared shared{};
+  const auto place = [&](int& offset, int floats) {
+    offset = shared.size;
+    shared.size += (floats + 3) / 4 * 4 + gap;  // whole float4s
+  };
+  place(shared.weight1, config.weight1_rows * kKernel1 * kWidth1);
+  place(shared.weight2, config.weight2_channels * kernel2 * kernel2 * kWidth2);
+  place(shared.weight3, c * kWidth2 * kKernel3 * kKernel3);
+  place(shared.input, input_slots(config.rows) * c * input_stride(config.columns));
+  place(shared.hidden1, hidden1_slots(config.rows, kernel2) * kWidth1 * hidden_stride(config.columns));
+  place(shared.hidden2, hidden2_slots(config.rows) * kWidth2 * hidden_stride(config.columns));
+  place(shared.partial, kChannelGroups * config.columns * config.rows);
+  if (problem.scale > 1) {
+    place(shared.column_index, 4 * input_stride(config.columns));
+    place(shared.column_weight, 4 * input_stride(config.columns));
+    place(shared.row_index, 4 * kRowTable);
+    place(shared.row_weight, 4 * kRowTable);
+  }
+  return shared;
+}
+
+// Cycles per useful output pixel, up to a factor: multiply-adds on all computed positions, a share for re-reading weights, and
+// what one block alone leaves idle at its barriers.
+double estimated_cost(const ForwardProblem& problem, const ForwardConfig& config) {
+  const int k2 = problem.conv2.kernel_size;
+  const int c = static_cast<int>(problem.input.channels);
+  const double macs = 64.0 * 81 * c + 2048.0 * k2 * k2 + 800.0 * c;
+  const int positions = config.columns * config.rows;
+  double reload = 0;  // floats copied from global memory per group of rows; one costs about as much as 8 multiply-adds
+  if (config.weight1_rows < kKernel1 * c) reload += 64.0 * 81 * c;
+  if (config.weight2_channels < kWidth1) reload += 2048.0 * k2 * k2 * (1.0 + 1.0 / config.weight2_channels);
+  const double waste = static_cast<double>(config.columns) / config.strip_width;
+  const double warps = config.blocks_per_sm * config.threads() / 32.0;
+  return waste * (macs + 8 * reload / positions) * (1.0 + 4.0 / warps);
+}
+
+}  // namespace
+
+std::string ForwardConfig::describe() const {
+  std::ostringstream text;
+  text << "fp32 FMA, strips of " << strip_width << " (" << rows << " x " << columns << " positions), " << threads()
+       << " threads, " << shared_bytes() / 1024 << " KiB shared, " << blocks_per_sm << " blocks per SM, conv1 weights "
+       << weight1_rows << " rows at a time, conv2 weights " << weight2_channels << " channels at a time";
+  return text.str();
+}
+
+ForwardConfig choose_forward_config(const ForwardProblem& problem, const DeviceLimits& device) {
+  const int c = static_cast<int>(problem.input.channels);
+  const int kernel2 = problem.conv2.kernel_size;
+  ForwardConfig best{};
+  double best_cost = 0;
+  for (const int columns : {128, 64, 32, 16}) {
+    for (const int rows : {4, 2, 1}) {
+      if (columns * rows > 128 || columns * rows < 16) continue;
+      for (const int weight1_rows : {kKernel1 * c, kKernel1, 1}) {
+        for (const int weight2_channels : {kWidth1, 16, 4, 1}) {
+          ForwardConfig config{columns, rows, weight1_rows, weight2_channels, 0, 0, {}};
+          config.strip_width = columns - 2 * (kernel2 / 2) - 2 * (kKernel3 / 2);
+          config.shared = lay_out(problem, config, device.shared_gap / static_cast<int>(sizeof(float)));
+          if (config.shared_bytes() > device.shared_memory_per_block) continue;
+          // 1 KiB of each block's shared memory is the driver's.
+          config.blocks_per_sm = std::min(device.shared_memory_per_sm / (config.shared_bytes() + 1024),
+                                          std::min(device.threads_per_sm, 512) / config.threads());
+          config.blocks_per_sm = std::max(config.blocks_per_sm, 1);
+          const double cost = estimated_cost(problem, config);
+          if (best.columns == 0 || cost < best_cost) {
+            best = config;
+            best_cost = cost;
+          }
+        }
+      }
+    }
+  }
+  if (best.columns == 0) {
+    throw std::runtime_error("the device has " + std::to_string(device.shared_memory_per_block) +
+                             " bytes of shared memory per block, too few for the fused forward");
+  }
+  return best;
+}
+
+ForwardTiling tile_forward(const ForwardProblem& problem, const ForwardConfig& config, const DeviceLimits& device) {
+  const int64_t height = problem.output.height, width = problem.output.width;
+  const int64_t strips = ceil_div(width, config.strip_width);
+  const int64_t workers = static_cast<int64_t>(device.sm_count) * config.blocks_per_sm;
+  const int64_t halo_rows = 2 * (kKernel3 / 2) + 2 * (problem.conv2.kernel_size / 2);
+  // Cut into as many segments as keep every block busy, if the rows made twice do not cost more.
+  int64_t best_height = height;
+  double best_cost = 0;
+  for (int64_t cut = 1; cut <= std::max<int64_t>(1, std::min<int64_t>(height / 8, 4 * workers)); ++cut) {
+    const int64_t rows = ceil_div(ceil_div(height, cut), config.rows) * config.rows;
+    const int64_t rounds = ceil_div(problem.output.batch * strips * ceil_div(height, rows), workers);
+    const double cost = static_cast<double>(rounds) * static_cast<double>(std::min(rows, height) + halo_rows);
+    if (best_cost == 0 || cost < best_cost) {
+      best_cost = cost;
+      best_height = rows;
+    }
+  }
+  const int64_t segments = ceil_div(height, best_height);
+  const int64_t jobs = problem.output.batch * strips * segments;
+  return {static_cast<int>(strips), static_cast<int>(segments), static_cast<int>(best_height),
+          static_cast<int>(std::min(jobs, workers)), jobs};
+}
+
+}  // namespace srcnn::cuda

@@ -1,0 +1,145 @@
+// The tensors of the ops: argument checks and views. The checks are repeated by the fake kernels in srcnn_fused/ops.py, word for
+// word.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/Exception.h>
+
+#include <cstdint>
+#include <sstream>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "srcnn.h"
+
+namespace srcnn {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline std::string shape_of(const Tensor& t) {
+  std::ostringstream out;
+  out << '[';
+  for (int64_t d = 0; d < t.dim(); ++d) out << (d ? ", " : "") << t.size(d);
+  out << ']';
+  return out.str();
+}
+
+inline Bicubic parse_bicubic(const std::string& name, const char* argument) {
+  if (name == "matlab") return Bicubic::kMatlab;
+  if (name == "pil") return Bicubic::kPil;
+  STD_TORCH_CHECK(name == "torch", argument, " must be 'matlab', 'pil' or 'torch', got '", name, "'");
+  return Bicubic::kTorch;
+}
+
+inline Padding parse_padding(const std::string& name) {
+  if (name == "zeros") return Padding::kZeros;
+  STD_TORCH_CHECK(name == "replicate", "padding_mode must be 'zeros' or 'replicate', got '", name, "'");
+  return Padding::kReplicate;
+}
+
+inline void check_float32(const Tensor& t, const char* name) {
+  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, name, " must be float32");
+}
+
+inline void check_image(const Tensor& x) {
+  STD_TORCH_CHECK(x.dim() == 4 && x.size(2) >= 1 && x.size(3) >= 1, "x must be [N, C, H, W] with H and W at least 1, got ",
+                  shape_of(x));
+  STD_TORCH_CHECK(x.size(2) < INT32_MAX && x.size(3) < INT32_MAX, "x must have sides below 2^31, got ", shape_of(x));
+  check_float32(x, "x");
+}
+
+inline void check_shape(const Tensor& t, const char* name, const std::vector<int64_t>& expected) {
+  bool equal = t.dim() == static_cast<int64_t>(expected.size());
+  for (size_t d = 0; equal && d < expected.size(); ++d) equal = t.size(static_cast<int64_t>(d)) == expected[d];
+  std::ostringstream text;
+  for (size_t d = 0; d < expected.size(); ++d) text << (d ? ", " : "") << expected[d];
+  STD_TORCH_CHECK(equal, name, " must be [", text.str(), "], got ", shape_of(t));
+}
+
+template <class T>
+ImageView<T> view_of(const Tensor& t) {
+  T* data;
+  if constexpr (std::is_const_v<T>) {
+    data = static_cast<T*>(t.const_data_ptr());
+  } else {
+    data = static_cast<T*>(t.mutable_data_ptr());
+  }
+  return {data, t.size(0), t.size(1), t.size(2), t.size(3), t.stride(0), t.stride(1), t.stride(2), t.stride(3)};
+}
+
+// A convolution of fixed kernel size, its tensors checked and made contiguous (they are a few kilobytes); holds them alive.
+struct ConvArgument {
+  Tensor weight, bias;
+
+  ConvArgument(const Tensor& w, const Tensor& b) : weight(torch::stable::contiguous(w)), bias(torch::stable::contiguous(b)) {}
+
+  ConvWeights view() const {
+    return {static_cast<const float*>(weight.const_data_ptr()), static_cast<const float*>(bias.const_data_ptr()),
+            static_cast<int>(weight.size(0)), static_cast<int>(weight.size(1)), static_cast<int>(weight.size(2))};
+  }
+};
+
+inline void check_same_device(const Tensor& t, const char* name, const Tensor& x) {
+  STD_TORCH_CHECK(t.is_cuda() == x.is_cuda() && t.get_device_index() == x.get_device_index(), name,
+                  " must be on the same device as x");
+}
+
+inline void check_network(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2, const Tensor& bias2,
+                   const Tensor& weight3, const Tensor& bias3) {
+  const int64_t c = x.size(1);
+  STD_TORCH_CHECK(c == 1 || c == 3, "x must have 1 or 3 channels, got ", shape_of(x));
+  const std::pair<const char*, const Tensor*> all[] = {{"weight1", &weight1}, {"bias1", &bias1},     {"weight2", &weight2},
+                                                       {"bias2", &bias2},     {"weight3", &weight3}, {"bias3", &bias3}};
+  for (const auto& [name, tensor] : all) {
+    check_float32(*tensor, name);
+    check_same_device(*tensor, name, x);
+  }
+  check_shape(weight1, "weight1", {kWidth1, c, kKernel1, kKernel1});
+  check_shape(bias1, "bias1", {kWidth1});
+  const int64_t kernel2 = weight2.dim() == 4 ? weight2.size(3) : 0;
+  STD_TORCH_CHECK(kernel2 == 1 || kernel2 == 3 || kernel2 == 5, "weight2 must be [32, 64, k, k] with k = 1, 3 or 5, got ",
+                  shape_of(weight2));
+  check_shape(weight2, "weight2", {kWidth2, kWidth1, kernel2, kernel2});
+  check_shape(bias2, "bias2", {kWidth2});
+  check_shape(weight3, "weight3", {c, kWidth2, kKernel3, kKernel3});
+  check_shape(bias3, "bias3", {c});
+}
+
+// srcnn_forward on any device: checks, the problem in plain structs, and run(problem) to solve it.
+template <class Run>
+Tensor run_forward(const Tensor& x,        // [N, c, h, w]
+                   const Tensor& weight1,  // [64, c, 9, 9]
+                   const Tensor& bias1,    // [64]
+                   const Tensor& weight2,  // [32, 64, k, k]
+                   const Tensor& bias2,    // [32]
+                   const Tensor& weight3,  // [c, 32, 5, 5]
+                   const Tensor& bias3,    // [c]
+                   int64_t scale, const std::string& bicubic, const std::string& padding_mode, const Run& run) {
+  check_image(x);
+  check_network(x, weight1, bias1, weight2, bias2, weight3, bias3);
+  STD_TORCH_CHECK(scale >= 1, "scale must be at least 1, got ", scale);
+  STD_TORCH_CHECK(x.size(2) < INT32_MAX / scale && x.size(3) < INT32_MAX / scale, "scale must keep the sides below 2^31, got ",
+                  scale, " for x of ", shape_of(x));
+  ForwardProblem problem;
+  problem.scale = scale;
+  problem.bicubic = parse_bicubic(bicubic, "bicubic");
+  problem.padding = parse_padding(padding_mode);
+  Tensor output = torch::stable::new_empty(x, {x.size(0), x.size(1), scale * x.size(2), scale * x.size(3)});
+  if (output.numel() == 0) return output;
+  const ConvArgument conv1(weight1, bias1), conv2(weight2, bias2), conv3(weight3, bias3);
+  problem.input = view_of<const float>(x);
+  problem.output = view_of<float>(output);
+  problem.conv1 = conv1.view();
+  problem.conv2 = conv2.view();
+  problem.conv3 = conv3.view();
+  run(problem);
+  return output;
+}
+
+
+}  // namespace srcnn

@@ -1,0 +1,42 @@
+// The ops on CUDA tensors: device guard, current stream, and the launches of cuda/. Empty in a build without CUDA kernels.
+#if defined(SRCNN_FUSED_WITH_CUDA)
+
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/library.h>
+
+#include <string>
+
+#include "cuda/kernels.h"
+#include "op_arguments.h"
+
+// Weak: a torch without CUDA does not have it, and never calls a CUDA kernel.
+extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device_index, void** ret_stream);
+
+namespace srcnn {
+namespace {
+
+void* current_stream(int32_t device) {
+  void* stream = nullptr;
+  STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr, "this torch has no CUDA");
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
+  return stream;
+}
+
+Tensor srcnn_forward_cuda(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
+                          const Tensor& bias2, const Tensor& weight3, const Tensor& bias3, int64_t scale,
+                          const std::string& bicubic, const std::string& padding_mode) {
+  STD_TORCH_CHECK(x.is_cuda(), "x must be on the same device as the weights");
+  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  return run_forward(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode,
+                     [&](const ForwardProblem& problem) {
+                       cuda::srcnn_forward(problem, current_stream(x.get_device_index()));
+                     });
+}
+
+}  // namespace
+}  // namespace srcnn
+
+STABLE_TORCH_LIBRARY_IMPL(srcnn_fused, CUDA, m) { m.impl("srcnn_forward", TORCH_BOX(&srcnn::srcnn_forward_cuda)); }
+
+#endif
