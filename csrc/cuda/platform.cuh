@@ -10,8 +10,8 @@
 #ifdef __CUDACC__
 
 // Declares `type* name`, the block's dynamic shared memory, 16-byte aligned.
-#define SRCNN_DYNAMIC_SHARED(type, name)                                          \
-  extern __shared__ __align__(16) unsigned char srcnn_dynamic_shared_memory[];    \
+#define SRCNN_DYNAMIC_SHARED(type, name)                                       \
+  extern __shared__ __align__(16) unsigned char srcnn_dynamic_shared_memory[]; \
   type* const name = reinterpret_cast<type*>(srcnn_dynamic_shared_memory)
 
 // kernel<<<grid, block, shared_bytes, stream>>>(...). A template's instance with a comma in its name goes in parentheses.
