@@ -28,22 +28,35 @@ struct ImageView {
   SRCNN_HOST_DEVICE T* plane(int64_t n, int64_t c) const { return data + n * stride_n + c * stride_c; }
 };
 
+// 16-bit floats as they lie in memory; the CUDA kernels know how to convert them.
+struct Half {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+
 // A convolution as nn.Conv2d stores it, contiguous.
-struct ConvWeights {
-  const float* weight = nullptr;  // [out_channels, in_channels, kernel_size, kernel_size]
-  const float* bias = nullptr;    // [out_channels]
+template <class T>
+struct ConvWeightsOf {
+  const T* weight = nullptr;  // [out_channels, in_channels, kernel_size, kernel_size]
+  const T* bias = nullptr;    // [out_channels]
   int out_channels = 0, in_channels = 0, kernel_size = 0;
 };
 
 // bicubic(scale) -> conv1 -> ReLU -> conv2 -> ReLU -> conv3 over a batch of images.
-struct ForwardProblem {
-  ImageView<const float> input;  // [N, c, h, w]
-  ImageView<float> output;       // [N, c, scale * h, scale * w], stride_w 1
-  ConvWeights conv1, conv2, conv3;
+template <class T>
+struct ForwardProblemOf {
+  ImageView<const T> input;  // [N, c, h, w]
+  ImageView<T> output;       // [N, c, scale * h, scale * w], stride_w 1
+  ConvWeightsOf<T> conv1, conv2, conv3;
   int64_t scale = 1;  // 1: the input is already enlarged
   Bicubic bicubic = Bicubic::kMatlab;
   Padding padding = Padding::kZeros;
 };
+
+using ConvWeights = ConvWeightsOf<float>;
+using ForwardProblem = ForwardProblemOf<float>;
 
 // bicubic resampling of a batch of images; the scales are output / input unless the caller asked for others.
 struct ResizeProblem {

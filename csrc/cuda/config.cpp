@@ -5,15 +5,15 @@
 #include <stdexcept>
 
 #include "forward_fma.h"
+#include "forward_mma.h"
 
 namespace srcnn::cuda {
 namespace {
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-ForwardShared lay_out(const ForwardProblem& problem, const ForwardConfig& config, int gap) {
-  const int c = static_cast<int>(problem.input.channels);
-  const int kernel2 = problem.conv2.kernel_size;
+ForwardShared lay_out(const ForwardShape& shape, const ForwardConfig& config, int gap) {
+  const int c = shape.channels, kernel2 = shape.kernel2;
   ForwardShared shared{};
   const auto place = [&](int& offset, int floats) {
     offset = shared.size;
@@ -26,7 +26,7 @@ ForwardShared lay_out(const ForwardProblem& problem, const ForwardConfig& config
   place(shared.hidden1, hidden1_slots(config.rows, kernel2) * kWidth1 * hidden_stride(config.columns));
   place(shared.hidden2, hidden2_slots(config.rows) * kWidth2 * hidden_stride(config.columns));
   place(shared.partial, kChannelGroups * config.columns * config.rows);
-  if (problem.scale > 1) {
+  if (shape.scale > 1) {
     place(shared.column_index, 4 * input_stride(config.columns));
     place(shared.column_weight, 4 * input_stride(config.columns));
     place(shared.row_index, 4 * kRowTable);
@@ -37,9 +37,8 @@ ForwardShared lay_out(const ForwardProblem& problem, const ForwardConfig& config
 
 // Cycles per useful output pixel, up to a factor: multiply-adds on all computed positions, a share for re-reading weights, and
 // what one block alone leaves idle at its barriers.
-double estimated_cost(const ForwardProblem& problem, const ForwardConfig& config) {
-  const int k2 = problem.conv2.kernel_size;
-  const int c = static_cast<int>(problem.input.channels);
+double estimated_cost(const ForwardShape& shape, const ForwardConfig& config) {
+  const int k2 = shape.kernel2, c = shape.channels;
   const double macs = 64.0 * 81 * c + 2048.0 * k2 * k2 + 800.0 * c;
   const int positions = config.columns * config.rows;
   double reload = 0;  // floats copied from global memory per group of rows; one costs about as much as 8 multiply-adds
@@ -60,9 +59,8 @@ std::string ForwardConfig::describe() const {
   return text.str();
 }
 
-ForwardConfig choose_forward_config(const ForwardProblem& problem, const DeviceLimits& device) {
-  const int c = static_cast<int>(problem.input.channels);
-  const int kernel2 = problem.conv2.kernel_size;
+ForwardConfig choose_forward_config(const ForwardShape& shape, const DeviceLimits& device) {
+  const int c = shape.channels, kernel2 = shape.kernel2;
   ForwardConfig best{};
   double best_cost = 0;
   for (const int columns : {128, 64, 32, 16}) {
@@ -72,13 +70,13 @@ ForwardConfig choose_forward_config(const ForwardProblem& problem, const DeviceL
         for (const int weight2_channels : {kWidth1, 16, 4, 1}) {
           ForwardConfig config{columns, rows, weight1_rows, weight2_channels, 0, 0, {}};
           config.strip_width = columns - 2 * (kernel2 / 2) - 2 * (kKernel3 / 2);
-          config.shared = lay_out(problem, config, device.shared_gap / static_cast<int>(sizeof(float)));
+          config.shared = lay_out(shape, config, device.shared_gap / static_cast<int>(sizeof(float)));
           if (config.shared_bytes() > device.shared_memory_per_block) continue;
           // 1 KiB of each block's shared memory is the driver's.
           config.blocks_per_sm = std::min(device.shared_memory_per_sm / (config.shared_bytes() + 1024),
                                           std::min(device.threads_per_sm, 512) / config.threads());
           config.blocks_per_sm = std::max(config.blocks_per_sm, 1);
-          const double cost = estimated_cost(problem, config);
+          const double cost = estimated_cost(shape, config);
           if (best.columns == 0 || cost < best_cost) {
             best = config;
             best_cost = cost;
@@ -94,25 +92,65 @@ ForwardConfig choose_forward_config(const ForwardProblem& problem, const DeviceL
   return best;
 }
 
-ForwardTiling tile_forward(const ForwardProblem& problem, const ForwardConfig& config, const DeviceLimits& device) {
-  const int64_t height = problem.output.height, width = problem.output.width;
-  const int64_t strips = ceil_div(width, config.strip_width);
-  const int64_t workers = static_cast<int64_t>(device.sm_count) * config.blocks_per_sm;
-  const int64_t halo_rows = 2 * (kKernel3 / 2) + 2 * (problem.conv2.kernel_size / 2);
+std::string ForwardMmaConfig::describe() const {
+  std::ostringstream text;
+  text << "tensor cores, strips of " << strip_width << " (" << columns << " columns), " << threads() << " threads, "
+       << shared.size / 1024 << " KiB shared, " << blocks_per_sm << " blocks per SM";
+  return text.str();
+}
+
+bool choose_forward_mma_config(const ForwardShape& shape, const DeviceLimits& device, ForwardMmaConfig& config) {
+  const int c = shape.channels, kernel2 = shape.kernel2;
+  // Two blocks of 128 columns hide one another's barriers better than one of 256 does; below 64, halos eat the gain.
+  for (const int columns : {128, 96, 64}) {
+    config = {columns, columns - 2 * (kernel2 / 2) - 2 * (kKernel3 / 2), 1, {}};
+    ForwardMmaShared& at = config.shared;
+    const auto place = [&](int& offset, int bytes) {
+      offset = at.size;
+      at.size += static_cast<int>((bytes + 15) / 16 * 16) + device.shared_gap;
+    };
+    place(at.weight1, conv1_steps(c) * (kWidth1 / 8) * kFragmentBytes);
+    place(at.weight2, conv2_steps(kernel2) * (kWidth2 / 8) * kFragmentBytes);
+    place(at.weight3, c * kConv3Steps * kTapTiles * kFragmentBytes);
+    place(at.bias1, kWidth1 * 4);
+    place(at.bias2, kWidth2 * 4);
+    place(at.input, (kInputSlots + 1) * c * 2 * mma_input_stride(columns) * 2);
+    place(at.pairs, conv1_steps(c) * 8 * 4);
+    if (kernel2 > 1) place(at.hidden1, kernel2 * hidden1_pixels(columns, kernel2) * kWidth1 * 2);
+    place(at.taps, c * kTaps3 * tap_stride(columns) * 4);
+    if (shape.scale > 1) {
+      place(at.column_index, 4 * mma_input_stride(columns) * 4);
+      place(at.column_weight, 4 * mma_input_stride(columns) * 4);
+      place(at.row_index, 4 * kRowTable * 4);
+      place(at.row_weight, 4 * kRowTable * 4);
+    }
+    if (at.size > device.shared_memory_per_block) continue;
+    config.blocks_per_sm = std::min(device.shared_memory_per_sm / (at.size + 1024), 256 / config.threads());
+    config.blocks_per_sm = std::max(config.blocks_per_sm, 1);
+    return true;
+  }
+  return false;
+}
+
+ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows, int blocks_per_sm,
+                           const DeviceLimits& device) {
+  const int64_t strips = ceil_div(shape.width, strip_width);
+  const int64_t workers = static_cast<int64_t>(device.sm_count) * blocks_per_sm;
+  const int64_t halo_rows = 2 * (kKernel3 / 2) + 2 * (shape.kernel2 / 2);
   // Cut into as many segments as keep every block busy, if the rows made twice do not cost more.
-  int64_t best_height = height;
+  int64_t best_height = shape.height;
   double best_cost = 0;
-  for (int64_t cut = 1; cut <= std::max<int64_t>(1, std::min<int64_t>(height / 8, 4 * workers)); ++cut) {
-    const int64_t rows = ceil_div(ceil_div(height, cut), config.rows) * config.rows;
-    const int64_t rounds = ceil_div(problem.output.batch * strips * ceil_div(height, rows), workers);
-    const double cost = static_cast<double>(rounds) * static_cast<double>(std::min(rows, height) + halo_rows);
+  for (int64_t cut = 1; cut <= std::max<int64_t>(1, std::min<int64_t>(shape.height / 8, 4 * workers)); ++cut) {
+    const int64_t segment = ceil_div(ceil_div(shape.height, cut), rows) * rows;
+    const int64_t rounds = ceil_div(shape.batch * strips * ceil_div(shape.height, segment), workers);
+    const double cost = static_cast<double>(rounds) * static_cast<double>(std::min(segment, shape.height) + halo_rows);
     if (best_cost == 0 || cost < best_cost) {
       best_cost = cost;
-      best_height = rows;
+      best_height = segment;
     }
   }
-  const int64_t segments = ceil_div(height, best_height);
-  const int64_t jobs = problem.output.batch * strips * segments;
+  const int64_t segments = ceil_div(shape.height, best_height);
+  const int64_t jobs = shape.batch * strips * segments;
   return {static_cast<int>(strips), static_cast<int>(segments), static_cast<int>(best_height),
           static_cast<int>(std::min(jobs, workers)), jobs};
 }

@@ -8,9 +8,29 @@
 
 namespace srcnn::cuda {
 
-// What a configuration depends on of the device.
+inline constexpr int kRowTable = 32;  // rows whose bicubic weights are tabulated in shared memory at once
+
+// What a configuration depends on of the problem.
+struct ForwardShape {
+  int64_t batch;
+  int channels, kernel2;
+  int64_t scale, height, width;  // height and width of the output
+};
+
+template <class T>
+ForwardShape shape_of(const ForwardProblemOf<T>& problem) {
+  return {problem.output.batch,
+          static_cast<int>(problem.input.channels),
+          problem.conv2.kernel_size,
+          problem.scale,
+          problem.output.height,
+          problem.output.width};
+}
+
+// ... and of the device.
 struct DeviceLimits {
   int sm_count;
+  int compute_capability;  // 90 for sm_90
   int shared_memory_per_block;  // bytes, with opt-in
   int shared_memory_per_sm;     // bytes
   int threads_per_sm;
@@ -42,7 +62,29 @@ struct ForwardConfig {
 };
 
 // The configuration with the lowest estimated cost; throws std::runtime_error where not even the smallest fits.
-ForwardConfig choose_forward_config(const ForwardProblem& problem, const DeviceLimits& device);
+ForwardConfig choose_forward_config(const ForwardShape& shape, const DeviceLimits& device);
+
+// Offsets of the arrays in dynamic shared memory, in bytes.
+struct ForwardMmaShared {
+  int weight1, weight2, weight3, bias1, bias2;
+  int input, pairs, hidden1, taps;
+  int column_index, column_weight, row_index, row_weight;
+  int size;
+};
+
+// The tensor-core forward. A block makes a row of `columns` pixels at a time, each warp 32 of them.
+struct ForwardMmaConfig {
+  int columns;      // a multiple of 32: the strip and the halos of conv2 and conv3
+  int strip_width;  // output columns of a block's strip
+  int blocks_per_sm;
+  ForwardMmaShared shared;
+
+  int threads() const { return columns; }
+  std::string describe() const;
+};
+
+// The widest strip that fits; false where the device's shared memory cannot hold the weights and a useful strip.
+bool choose_forward_mma_config(const ForwardShape& shape, const DeviceLimits& device, ForwardMmaConfig& config);
 
 // Strips times segments of every image, and how many persistent blocks share them.
 struct ForwardTiling {
@@ -50,6 +92,6 @@ struct ForwardTiling {
   int64_t jobs;
 };
 
-ForwardTiling tile_forward(const ForwardProblem& problem, const ForwardConfig& config, const DeviceLimits& device);
+ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows, int blocks_per_sm, const DeviceLimits& device);
 
 }  // namespace srcnn::cuda

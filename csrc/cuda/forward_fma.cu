@@ -11,17 +11,18 @@
 // 32 input channels eight ways and adds the eight partial sums up in a fixed order.
 //
 // Rows above and below the image are never stored: a tap there is skipped (zeros) or reads the edge row again (replicate).
-#include "../bicubic.h"
 #include "forward_fma.h"
+#include "input_rows.cuh"
 #include "launch.cuh"
-#include "platform.cuh"
+#include "storage.cuh"
 
 namespace srcnn::cuda {
 namespace {
 
 // What a thread is, and where things are; the same for the whole launch.
+template <class T>
 struct Block {
-  const ForwardParams& p;
+  const ForwardParams<T>& p;
   float* shared;
   int group;   // channel group, 0 .. 7
   int row;     // of the group of rows
@@ -51,81 +52,28 @@ __device__ __forceinline__ int slot_of(int r, int slots, int height, Padding pad
 
 // [out][in][taps] of global memory -> [in][taps][out] of shared memory, input channels [first, first + count).
 // A `unit` is what the caller counts in: taps per channel for conv2, or one row of 9 taps for conv1.
-__device__ void load_weights(const float* weight, int outputs, int total_units, int unit_taps, int first, int count, float* to) {
+template <class T>
+__device__ void load_weights(const T* weight, int outputs, int total_units, int unit_taps, int first, int count, float* to) {
   const int span = count * unit_taps;  // consecutive in memory, for each output
   for (int i = threadIdx.x; i < outputs * span; i += blockDim.x) {
     const int o = i / span, t = i - o * span;
-    to[t * outputs + o] = weight[static_cast<int64_t>(o) * total_units * unit_taps + first * unit_taps + t];
+    to[t * outputs + o] = to_float(weight[static_cast<int64_t>(o) * total_units * unit_taps + first * unit_taps + t]);
   }
 }
 
 // ------------------------------------------------------------------------------------------------------ input rows
 
-__device__ void tabulate_columns(const Block& b, const Job& job, int halo) {
-  const ForwardParams& p = b.p;
-  const ForwardShared& at = p.config.shared;
-  const ResampleAxis axis = make_resample_axis(p.bicubic, p.input.width, static_cast<double>(p.scale));
-  auto* index = reinterpret_cast<int32_t*>(b.shared + at.column_index);
-  for (int j = threadIdx.x; j < input_stride(p.config.columns); j += blockDim.x) {
-    const int64_t x = min(max(job.x0 - halo + j, 0), static_cast<int>(p.output.width) - 1);
-    resample_window(axis, x, index + 4 * j, b.shared + at.column_weight + 4 * j);
-  }
-}
-
-__device__ void tabulate_rows(const Block& b, int first) {
-  const ForwardParams& p = b.p;
-  const ForwardShared& at = p.config.shared;
-  const ResampleAxis axis = make_resample_axis(p.bicubic, p.input.height, static_cast<double>(p.scale));
-  auto* index = reinterpret_cast<int32_t*>(b.shared + at.row_index);
-  for (int k = threadIdx.x; k < kRowTable; k += blockDim.x) {
-    if (first + k < p.output.height) resample_window(axis, first + k, index + 4 * k, b.shared + at.row_weight + 4 * k);
-  }
-}
-
-// One pixel of the enlarged image; row and column are those of the tables.
-__device__ __forceinline__ float enlarged_pixel(const Block& b, const float* plane, int row, int column) {
-  const ForwardShared& at = b.p.config.shared;
-  const auto* row_index = reinterpret_cast<const int32_t*>(b.shared + at.row_index) + 4 * row;
-  const auto* column_index = reinterpret_cast<const int32_t*>(b.shared + at.column_index) + 4 * column;
-  const float* row_weight = b.shared + at.row_weight + 4 * row;
-  const float* column_weight = b.shared + at.column_weight + 4 * column;
-  float sum = 0.0f;
-#pragma unroll
-  for (int k = 0; k < 4; ++k) {
-    const float* source = plane + row_index[k] * b.p.input.stride_h;
-    float inner = 0.0f;
-#pragma unroll
-    for (int l = 0; l < 4; ++l) inner = fmaf(column_weight[l], source[column_index[l] * b.p.input.stride_w], inner);
-    sum = fmaf(row_weight[k], inner, sum);
-  }
-  return sum;
-}
-
-// Rows [first, last] of the enlarged image into the ring, sides padded. `tabulated`: first row of the row table.
-template <int kChannels>
-__device__ void make_input(const Block& b, const Job& job, int halo, int first, int last, int& tabulated) {
-  const ForwardParams& p = b.p;
-  const int columns = p.config.columns, stride = input_stride(columns), slots = input_slots(p.config.rows);
-  const int width = static_cast<int>(p.output.width);
+// Rows [first, last] of the enlarged image into the ring, sides padded. `tabulated`: first row of the table of weights.
+template <int kChannels, class T>
+__device__ void make_input(const Block<T>& b, const EnlargedInput<T>& input, const Job& job, int halo, int first, int last,
+                           int& tabulated) {
+  const int stride = input_stride(b.p.config.columns), slots = input_slots(b.p.config.rows);
   for (int r = first; r <= last; ++r) {
-    if (p.scale > 1 && (r < tabulated || r >= tabulated + kRowTable)) {
-      __syncthreads();  // all have done with the old table
-      tabulated = r;
-      tabulate_rows(b, r);
-      __syncthreads();
-    }
-    float* ring = b.shared + p.config.shared.input + r % slots * (kChannels * stride);
+    input.require_row(r, tabulated);
+    float* ring = b.shared + b.p.config.shared.input + r % slots * (kChannels * stride);
     for (int i = threadIdx.x; i < kChannels * stride; i += blockDim.x) {
       const int c = i / stride, j = i - c * stride;
-      const int x = job.x0 - halo + j;
-      const float* plane = p.input.plane(job.image, c);
-      float value = 0.0f;
-      if (p.padding == Padding::kReplicate || (x >= 0 && x < width)) {
-        const int inside = min(max(x, 0), width - 1);
-        value = p.scale > 1 ? enlarged_pixel(b, plane, r - tabulated, j)
-                            : plane[r * p.input.stride_h + inside * p.input.stride_w];
-      }
-      ring[i] = value;
+      ring[i] = input.pixel(c, r, job.x0 - halo + j, j, tabulated);
     }
   }
 }
@@ -172,10 +120,10 @@ __device__ __forceinline__ void find_rows(int r, int slots, int row_size, int he
 }
 
 // relu(sum) into a ring; columns outside the image become zero (replicated ones are mended by pad_sides).
-template <int kOutputs>
-__device__ __forceinline__ void store_hidden(const Block& b, float* ring_row, int stride, int image_column,
+template <int kOutputs, class T>
+__device__ __forceinline__ void store_hidden(const Block<T>& b, float* ring_row, int stride, int image_column,
                                              const float (&sum)[kOutputs][kQuad]) {
-  const int width = static_cast<int>(b.p.output.width);
+  const int width = static_cast<int>(b.p.problem.output.width);
 #pragma unroll
   for (int o = 0; o < kOutputs; ++o) {
     float4 value;
@@ -188,16 +136,17 @@ __device__ __forceinline__ void store_hidden(const Block& b, float* ring_row, in
 }
 
 // With replicate padding, columns outside the image repeat the edge column, in rows [first, last] of a hidden stage.
-__device__ void pad_sides(const Block& b, const Job& job, float* ring, int slots, int channels, int halo, int first, int last) {
-  const ForwardParams& p = b.p;
-  const int columns = p.config.columns, stride = hidden_stride(columns), width = static_cast<int>(p.output.width);
+template <class T>
+__device__ void pad_sides(const Block<T>& b, const Job& job, float* ring, int slots, int channels, int halo, int first, int last) {
+  const ForwardParams<T>& p = b.p;
+  const int columns = p.config.columns, stride = hidden_stride(columns), width = static_cast<int>(p.problem.output.width);
   const int left = max(0, halo - job.x0);                             // columns left of the image
   const int right = min(columns, width - job.x0 + halo);              // first column right of it
-  if (p.padding != Padding::kReplicate || (left == 0 && right == columns)) return;
+  if (p.problem.padding != Padding::kReplicate || (left == 0 && right == columns)) return;
   __syncthreads();
   for (int i = threadIdx.x; i < (last - first + 1) * channels; i += blockDim.x) {
     const int r = first + i / channels;
-    if (r < 0 || r >= p.output.height) continue;
+    if (r < 0 || r >= p.problem.output.height) continue;
     float* row = ring + (r % slots * channels + i % channels) * stride;
     for (int j = 0; j < left; ++j) row[j] = row[left];
     for (int j = right; j < columns; ++j) row[j] = row[right - 1];
@@ -205,22 +154,22 @@ __device__ void pad_sides(const Block& b, const Job& job, float* ring, int slots
 }
 
 // Rows [first, last] of conv1 + ReLU; at most `rows` of them.
-template <int kKernel2, int kChannels>
-__device__ void make_hidden1(const Block& b, const Job& job, int halo, int first, int last) {
+template <int kKernel2, int kChannels, class T>
+__device__ void make_hidden1(const Block<T>& b, const Job& job, int halo, int first, int last) {
   constexpr int kOutputs = kWidth1 / kChannelGroups;
   constexpr int kUnits = kChannels * kKernel1;
-  const ForwardParams& p = b.p;
+  const ForwardParams<T>& p = b.p;
   const int columns = p.config.columns, stride = input_stride(columns), slots = input_slots(p.config.rows);
-  const int height = static_cast<int>(p.output.height);
+  const int height = static_cast<int>(p.problem.output.height);
   const int r = first + b.row;
   const bool wanted = r >= 0 && r <= last && r < height;
 
   int offset[kKernel1];
-  find_rows(r, slots, kChannels * stride, height, p.padding, offset);
+  find_rows(r, slots, kChannels * stride, height, p.problem.padding, offset);
   float sum[kOutputs][kQuad];
 #pragma unroll
   for (int o = 0; o < kOutputs; ++o) {
-    const float bias = p.bias1[b.group * kOutputs + o];
+    const float bias = to_float(p.problem.conv1.bias[b.group * kOutputs + o]);
 #pragma unroll
     for (int q = 0; q < kQuad; ++q) sum[o][q] = bias;
   }
@@ -231,7 +180,7 @@ __device__ void make_hidden1(const Block& b, const Job& job, int halo, int first
   for (int unit = 0; unit < kUnits; unit += chunk) {
     if (chunk < kUnits) {
       __syncthreads();  // all have done with the previous chunk
-      load_weights(p.weight1, kWidth1, kUnits, kKernel1, unit, chunk, weight);
+      load_weights(p.problem.conv1.weight, kWidth1, kUnits, kKernel1, unit, chunk, weight);
       __syncthreads();
     }
     if (!wanted) continue;
@@ -258,21 +207,21 @@ __device__ void make_hidden1(const Block& b, const Job& job, int halo, int first
 }
 
 // Rows [first, last] of conv2 + ReLU.
-template <int kKernel2>
-__device__ void make_hidden2(const Block& b, const Job& job, int halo, int first, int last) {
+template <int kKernel2, class T>
+__device__ void make_hidden2(const Block<T>& b, const Job& job, int halo, int first, int last) {
   constexpr int kOutputs = kWidth2 / kChannelGroups;
-  const ForwardParams& p = b.p;
+  const ForwardParams<T>& p = b.p;
   const int columns = p.config.columns, stride = hidden_stride(columns), slots = hidden1_slots(p.config.rows, kKernel2);
-  const int height = static_cast<int>(p.output.height);
+  const int height = static_cast<int>(p.problem.output.height);
   const int r = first + b.row;
   const bool wanted = r >= 0 && r <= last && r < height;
 
   int offset[kKernel2];
-  find_rows(r, slots, kWidth1 * stride, height, p.padding, offset);
+  find_rows(r, slots, kWidth1 * stride, height, p.problem.padding, offset);
   float sum[kOutputs][kQuad];
 #pragma unroll
   for (int o = 0; o < kOutputs; ++o) {
-    const float bias = p.bias2[b.group * kOutputs + o];
+    const float bias = to_float(p.problem.conv2.bias[b.group * kOutputs + o]);
 #pragma unroll
     for (int q = 0; q < kQuad; ++q) sum[o][q] = bias;
   }
@@ -283,7 +232,7 @@ __device__ void make_hidden2(const Block& b, const Job& job, int halo, int first
   for (int channel = 0; channel < kWidth1; channel += chunk) {
     if (chunk < kWidth1) {
       __syncthreads();
-      load_weights(p.weight2, kWidth2, kWidth1, kKernel2 * kKernel2, channel, chunk, weight);
+      load_weights(p.problem.conv2.weight, kWidth2, kWidth1, kKernel2 * kKernel2, channel, chunk, weight);
       __syncthreads();
     }
     if (!wanted) continue;
@@ -306,15 +255,15 @@ __device__ void make_hidden2(const Block& b, const Job& job, int halo, int first
 }
 
 // Output rows [first, last]: each group of threads sums an eighth of the input channels, then one thread per position adds up.
-template <int kChannels>
-__device__ void make_output(const Block& b, const Job& job, int first, int last) {
+template <int kChannels, class T>
+__device__ void make_output(const Block<T>& b, const Job& job, int first, int last) {
   constexpr int kInputs = kWidth2 / kChannelGroups;
-  const ForwardParams& p = b.p;
+  const ForwardParams<T>& p = b.p;
   const int columns = p.config.columns, stride = hidden_stride(columns), positions = columns * p.config.rows;
   const float* hidden = b.shared + p.config.shared.hidden2 + b.group * kInputs * stride + b.column;
   float* partial = b.shared + p.config.shared.partial;
   int offset[kKernel3];
-  find_rows(first + b.row, hidden2_slots(p.config.rows), kWidth2 * stride, static_cast<int>(p.output.height), p.padding, offset);
+  find_rows(first + b.row, hidden2_slots(p.config.rows), kWidth2 * stride, static_cast<int>(p.problem.output.height), p.problem.padding, offset);
 
   for (int c = 0; c < kChannels; ++c) {
     const float* weight = b.shared + p.config.shared.weight3 + (c * kWidth2 + b.group * kInputs) * kKernel3 * kKernel3;
@@ -343,10 +292,10 @@ __device__ void make_output(const Block& b, const Job& job, int first, int last)
     for (int i = threadIdx.x; i < positions; i += blockDim.x) {
       const int y = first + i / columns, j = i % columns;
       const int64_t x = job.x0 + j;
-      if (y > last || j >= p.config.strip_width || x >= p.output.width) continue;
-      float total = p.bias3[c];
+      if (y > last || j >= p.config.strip_width || x >= p.problem.output.width) continue;
+      float total = to_float(p.problem.conv3.bias[c]);
       for (int g = 0; g < kChannelGroups; ++g) total += partial[g * positions + i];
-      p.output.plane(job.image, c)[y * p.output.stride_h + x * p.output.stride_w] = total;
+      from_float(total, p.problem.output.plane(job.image, c)[y * p.problem.output.stride_h + x * p.problem.output.stride_w]);
     }
   }
 }
@@ -363,26 +312,26 @@ __device__ void make_output(const Block& b, const Job& job, int first, int last)
   }
 }
 
-template <int kKernel2, int kChannels>
-__global__ void __launch_bounds__(256, 2) srcnn_forward_fma_kernel(const ForwardParams p) {
+template <int kKernel2, int kChannels, class T>
+__global__ void __launch_bounds__(256, 2) srcnn_forward_fma_kernel(const ForwardParams<T> p) {
   SRCNN_DYNAMIC_SHARED(float, shared);
   constexpr int kHalo2 = kKernel3 / 2, kHalo1 = kHalo2 + kKernel2 / 2, kHalo0 = kHalo1 + kKernel1 / 2;
   const ForwardConfig& config = p.config;
   const int quads = config.columns / kQuad;
   const int place = threadIdx.x % (quads * config.rows);
-  const Block block{p, shared, static_cast<int>(threadIdx.x) / (quads * config.rows), place / quads, place % quads * kQuad};
-  const int height = static_cast<int>(p.output.height);
+  const Block<T> block{p, shared, static_cast<int>(threadIdx.x) / (quads * config.rows), place / quads, place % quads * kQuad};
+  const int height = static_cast<int>(p.problem.output.height);
   if constexpr (kSharedGap > 0) mark_red_zones(config.shared, shared);
 
   // Weights that fit stay for the block's whole life.
   if (config.weight1_rows == kChannels * kKernel1) {
-    load_weights(p.weight1, kWidth1, kChannels * kKernel1, kKernel1, 0, kChannels * kKernel1, shared + config.shared.weight1);
+    load_weights(p.problem.conv1.weight, kWidth1, kChannels * kKernel1, kKernel1, 0, kChannels * kKernel1, shared + config.shared.weight1);
   }
   if (config.weight2_channels == kWidth1) {
-    load_weights(p.weight2, kWidth2, kWidth1, kKernel2 * kKernel2, 0, kWidth1, shared + config.shared.weight2);
+    load_weights(p.problem.conv2.weight, kWidth2, kWidth1, kKernel2 * kKernel2, 0, kWidth1, shared + config.shared.weight2);
   }
   for (int i = threadIdx.x; i < kChannels * kWidth2 * kKernel3 * kKernel3; i += blockDim.x) {
-    shared[config.shared.weight3 + i] = p.weight3[i];
+    shared[config.shared.weight3 + i] = to_float(p.problem.conv3.weight[i]);
   }
 
   for (int64_t index = blockIdx.x; index < p.tiling.jobs; index += gridDim.x) {
@@ -393,7 +342,12 @@ __global__ void __launch_bounds__(256, 2) srcnn_forward_fma_kernel(const Forward
     job.y0 = static_cast<int>(tile / p.tiling.strips) * p.tiling.segment_height;
     job.y1 = min(height, job.y0 + p.tiling.segment_height);
     __syncthreads();  // the job before is done with the tables and rings
-    if (p.scale > 1) tabulate_columns(block, job, kHalo0);
+    const EnlargedInput<T> input{p.problem.input,   job.image, p.problem.scale,
+                                 p.problem.bicubic, p.problem.padding, height,
+                                 static_cast<int>(p.problem.output.width),
+                                 {reinterpret_cast<int32_t*>(shared + config.shared.column_index), shared + config.shared.column_weight,
+                                  reinterpret_cast<int32_t*>(shared + config.shared.row_index), shared + config.shared.row_weight}};
+    if (p.problem.scale > 1) input.tabulate_columns(job.x0 - kHalo0, input_stride(config.columns));
 
     // Next row of each stage to be made; rows outside the image are passed over.
     int next0 = max(0, job.y0 - kHalo0), next1 = job.y0 - kHalo1, next2 = job.y0 - kHalo2;
@@ -405,7 +359,7 @@ __global__ void __launch_bounds__(256, 2) srcnn_forward_fma_kernel(const Forward
           const int last1 = min(need1, next1 + config.rows - 1);
           const int last0 = min(height - 1, last1 + kKernel1 / 2);
           __syncthreads();  // conv1 has done with the rows that are overwritten
-          make_input<kChannels>(block, job, kHalo0, next0, last0, tabulated);
+          make_input<kChannels>(block, input, job, kHalo0, next0, last0, tabulated);
           next0 = max(next0, last0 + 1);
           __syncthreads();
           make_hidden1<kKernel2, kChannels>(block, job, kHalo1, next1, last1);
@@ -421,9 +375,9 @@ __global__ void __launch_bounds__(256, 2) srcnn_forward_fma_kernel(const Forward
   }
 }
 
-template <int kKernel2, int kChannels>
-void launch(const ForwardParams& params, cudaStream_t stream) {
-  const auto kernel = srcnn_forward_fma_kernel<kKernel2, kChannels>;
+template <int kKernel2, int kChannels, class T>
+void launch(const ForwardParams<T>& params, cudaStream_t stream) {
+  const auto kernel = srcnn_forward_fma_kernel<kKernel2, kChannels, T>;
   const int shared_bytes = params.config.shared_bytes();
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "cudaFuncSetAttribute");
   SRCNN_LAUNCH(kernel, params.tiling.blocks, params.config.threads(), shared_bytes, stream, params);
@@ -432,9 +386,10 @@ void launch(const ForwardParams& params, cudaStream_t stream) {
 
 }  // namespace
 
-void launch_srcnn_forward_fma(const ForwardParams& params, int kernel2, cudaStream_t stream) {
-  const bool rgb = params.input.channels == 3;
-  switch (kernel2) {
+template <class T>
+void launch_srcnn_forward_fma(const ForwardParams<T>& params, cudaStream_t stream) {
+  const bool rgb = params.problem.input.channels == 3;
+  switch (params.problem.conv2.kernel_size) {
     case 1:
       return rgb ? launch<1, 3>(params, stream) : launch<1, 1>(params, stream);
     case 3:
@@ -443,5 +398,9 @@ void launch_srcnn_forward_fma(const ForwardParams& params, int kernel2, cudaStre
       return rgb ? launch<5, 3>(params, stream) : launch<5, 1>(params, stream);
   }
 }
+
+template void launch_srcnn_forward_fma(const ForwardParams<float>& params, cudaStream_t stream);
+template void launch_srcnn_forward_fma(const ForwardParams<Half>& params, cudaStream_t stream);
+template void launch_srcnn_forward_fma(const ForwardParams<BFloat16>& params, cudaStream_t stream);
 
 }  // namespace srcnn::cuda

@@ -10,7 +10,6 @@ namespace srcnn::cuda {
 
 inline constexpr int kChannelGroups = 8;  // a stage's channels are shared out among so many groups of threads
 inline constexpr int kQuad = 4;           // neighbouring positions of a thread
-inline constexpr int kRowTable = 32;      // rows whose bicubic weights are tabulated at once
 
 // Rows of a stage in shared memory: what `rows` rows of the next stage read.
 SRCNN_HOST_DEVICE constexpr int input_slots(int rows) { return rows + kKernel1 - 1; }
@@ -21,13 +20,9 @@ SRCNN_HOST_DEVICE constexpr int hidden2_slots(int rows) { return rows + kKernel3
 SRCNN_HOST_DEVICE constexpr int input_stride(int columns) { return columns + kKernel1 - 1; }
 SRCNN_HOST_DEVICE constexpr int hidden_stride(int columns) { return columns + kKernel3 - 1; }
 
+template <class T>
 struct ForwardParams {
-  ImageView<const float> input;
-  ImageView<float> output;
-  const float *weight1, *bias1, *weight2, *bias2, *weight3, *bias3;  // contiguous, as nn.Conv2d has them
-  int64_t scale;
-  Bicubic bicubic;
-  Padding padding;
+  ForwardProblemOf<T> problem;
   ForwardConfig config;
   ForwardTiling tiling;
 };

@@ -8,7 +8,8 @@ namespace srcnn::cuda {
 
 // On the current device, in `stream` (a cudaStream_t); pointers are device memory, returns before the work is done.
 // Throws std::runtime_error where the CUDA runtime reports an error or the device is too small.
-void srcnn_forward(const ForwardProblem& problem, void* stream);
+template <class T>  // float, Half or BFloat16; sums are float
+void srcnn_forward(const ForwardProblemOf<T>& problem, void* stream);
 
 DeviceLimits current_device_limits();
 

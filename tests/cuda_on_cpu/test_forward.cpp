@@ -1,9 +1,13 @@
 // The fused CUDA forward against the float64 reference, run on the CPU: every network, border, convention and scale, from and
 // to every memory layout, on the GPUs of several generations (their shared memory decides how a block works), under several
 // orders of threads.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 #include <string>
 #include <vector>
@@ -30,7 +34,7 @@ std::string describe(const Case& c) {
 }
 
 // The layouts take turns, so that a table of cases sees them all.
-void check_case(const Case& c) {
+void check_float(const Case& c) {
   static unsigned turn = 0;
   const reference::Image image = random_image(c.batch, c.channels, c.height, c.width);
   ForwardProblem problem = network(c.kernel2, c.channels).problem(c.scale, c.bicubic, c.padding);
@@ -43,6 +47,77 @@ void check_case(const Case& c) {
   cuda::srcnn_forward(problem, nullptr);
   CHECK(output.max_error(expected) <= kTolerance);
   CHECK(output.gaps_untouched());
+}
+
+float to_float(Half a) { return __half2float(__ushort_as_half(a.bits)); }
+float to_float(BFloat16 a) { return __bfloat162float(__ushort_as_bfloat16(a.bits)); }
+void round_to(float a, Half& to) { to.bits = __half_as_ushort(__float2half_rn(a)); }
+void round_to(float a, BFloat16& to) { to.bits = __bfloat16_as_ushort(__float2bfloat16_rn(a)); }
+
+// A network's weights in 16 bits, and the same rounded numbers as floats for the reference.
+template <class T>
+struct Rounded {
+  std::vector<T> bits;
+  std::vector<float> floats;
+
+  Rounded(const float* values, size_t count) : bits(count), floats(count) {
+    for (size_t i = 0; i < count; ++i) {
+      round_to(values[i], bits[i]);
+      floats[i] = to_float(bits[i]);
+    }
+  }
+};
+
+template <class T>
+void check_16_bits(const Case& c, double tolerance) {
+  reference::Image image = random_image(c.batch, c.channels, c.height, c.width);
+  const std::vector<float> pixels(image.values.begin(), image.values.end());
+  const Rounded<T> x(pixels.data(), pixels.size());
+  std::copy(x.floats.begin(), x.floats.end(), image.values.begin());
+
+  ForwardProblem exact = network(c.kernel2, c.channels).problem(c.scale, c.bicubic, c.padding);
+  ForwardProblemOf<T> problem;
+  std::vector<Rounded<T>> kept;
+  kept.reserve(6);
+  const auto round_layer = [&](ConvWeights& from, ConvWeightsOf<T>& to) {
+    kept.emplace_back(from.weight, static_cast<size_t>(from.out_channels) * from.in_channels * from.kernel_size * from.kernel_size);
+    from.weight = kept.back().floats.data();
+    to.weight = kept.back().bits.data();
+    kept.emplace_back(from.bias, static_cast<size_t>(from.out_channels));
+    from.bias = kept.back().floats.data();
+    to = {to.weight, kept.back().bits.data(), from.out_channels, from.in_channels, from.kernel_size};
+  };
+  round_layer(exact.conv1, problem.conv1);
+  round_layer(exact.conv2, problem.conv2);
+  round_layer(exact.conv3, problem.conv3);
+  const reference::Image expected = reference::srcnn(image, exact);
+
+  const int64_t h = expected.height, w = expected.width;
+  T nan;
+  round_to(NAN, nan);
+  std::vector<T> output(expected.values.size(), nan);
+  problem.input = {x.bits.data(), c.batch, c.channels, c.height, c.width, c.channels * c.height * c.width, c.height * c.width,
+                   c.width, 1};
+  problem.output = {output.data(), c.batch, c.channels, h, w, c.channels * h * w, h * w, w, 1};
+  problem.scale = c.scale;
+  problem.bicubic = c.bicubic;
+  problem.padding = c.padding;
+  cuda::srcnn_forward(problem, nullptr);
+  double worst = 0;
+  for (size_t i = 0; i < output.size(); ++i) {
+    const double error = std::abs(to_float(output[i]) - expected.values[i]) / std::max(1.0, std::abs(expected.values[i]));
+    worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+  }
+  INFO(describe(c), ", ", sizeof(T) == 2 && std::is_same_v<T, Half> ? "float16" : "bfloat16", ", sm_",
+       cuda_on_cpu::gpu().compute_capability, ", seed ", cuda_on_cpu::seed());
+  CHECK(worst <= tolerance);
+}
+
+// In every type of number.
+void check_case(const Case& c) {
+  check_float(c);
+  check_16_bits<Half>(c, 4e-3);
+  check_16_bits<BFloat16>(c, 3e-2);
 }
 
 // The imaginary GPU for the length of a scope.
@@ -105,7 +180,7 @@ TEST_CASE("every generation of GPU computes the same, in configurations of its o
         const Case c{kernel2, channels, Padding::kReplicate, 2, Bicubic::kPil, 1, 5, 9};
         ForwardProblem problem = network(kernel2, channels).problem(c.scale, c.bicubic, c.padding);
         problem.input.channels = channels;
-        configurations.insert(cuda::choose_forward_config(problem, cuda::current_device_limits()).describe());
+        configurations.insert(cuda::choose_forward_config(cuda::shape_of(problem), cuda::current_device_limits()).describe());
         check_case(c);
       }
     }
@@ -116,7 +191,7 @@ TEST_CASE("every generation of GPU computes the same, in configurations of its o
 TEST_CASE("a device with too little shared memory is refused") {
   const GpuScope scope(cuda_on_cpu::gpu_of(75));
   cuda_on_cpu::gpu().shared_per_block_optin = 16 * 1024;
-  CHECK_THROWS_WITH_AS(check_case({5, 1, Padding::kZeros, 1, Bicubic::kMatlab, 1, 4, 4}),
+  CHECK_THROWS_WITH_AS(check_float({5, 1, Padding::kZeros, 1, Bicubic::kMatlab, 1, 4, 4}),
                        "the device has 16384 bytes of shared memory per block, too few for the fused forward",
                        std::runtime_error);
 }
