@@ -107,6 +107,15 @@ std::string Block::waiting() const {
   return all;
 }
 
+std::string Block::exited() const {
+  std::vector<int> threads;
+  for (size_t i = 0; i < threads_.size(); ++i) {
+    if (threads_[i].state == State::kDone) threads.push_back(static_cast<int>(i));
+  }
+  if (threads.empty()) return "";
+  return text(describe(threads), threads.size() == 1 ? " has" : " have", " exited");
+}
+
 void Block::thread_main(void* self) {
   Block& block = *static_cast<Block*>(self);
   const int thread = block.running_;
@@ -154,8 +163,7 @@ void Block::run(uint3 index) {
 void Block::loop() {
   while (done_ < static_cast<int>(threads_.size()) && !error_) {
     if (ready_.empty()) {
-      const std::string exited = done_ > 0 ? text("; ", done_, " threads have exited") : "";
-      error_ = std::make_exception_ptr(BarrierError(text(where(), "deadlock: ", waiting(), exited)));
+      error_ = std::make_exception_ptr(BarrierError(text(where(), "deadlock: ", waiting(), done_ > 0 ? "; " : "", exited())));
       return;
     }
     const uint32_t pick = random_.below(static_cast<uint32_t>(ready_.size()));
@@ -209,7 +217,7 @@ void Block::barrier(const char* what, int id, int expected, bool wait_for_others
   const auto fail = [&](const std::string& problem) {
     throw BarrierError(text(where(), name(running_), " is at ", what, " (", describe(site), ")", problem));
   };
-  if (one_site && done_ > 0) fail(text(", but ", done_, " threads have exited"));
+  if (one_site && done_ > 0) fail(text(", but ", exited()));
   if (barrier.arrived == 0) barrier.expected = expected;
   if (barrier.expected != expected) {
     fail(text(" for ", expected, " threads, but others wait there for ", barrier.expected));

@@ -77,6 +77,7 @@ class Block {
   void loop();
   void abandon();
   std::string waiting() const;  // "threads 0-31 wait at __syncthreads (k.cu:12); ..."
+  std::string exited() const;   // "threads 3, 5 have exited"
   std::string name(int thread) const;
 
   const Launch& launch_;
