@@ -1,5 +1,5 @@
-// The tensors of the ops: argument checks and views. The checks are repeated by the fake kernels in srcnn_fused/ops.py, word for
-// word.
+// The tensors of the ops: argument checks and views. The checks are repeated by the fake kernels in srcnn_fused/ops.py, word
+// for word.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -42,15 +42,36 @@ inline Padding parse_padding(const std::string& name) {
   return Padding::kReplicate;
 }
 
-inline void check_float32(const Tensor& t, const char* name) {
-  STD_TORCH_CHECK(t.scalar_type() == ScalarType::Float, name, " must be float32");
+// The element types as torch names them.
+template <class T>
+struct Element;
+template <>
+struct Element<float> {
+  static constexpr ScalarType kType = ScalarType::Float;
+  static constexpr const char* kName = "float32";
+};
+template <>
+struct Element<Half> {
+  static constexpr ScalarType kType = ScalarType::Half;
+  static constexpr const char* kName = "float16";
+};
+template <>
+struct Element<BFloat16> {
+  static constexpr ScalarType kType = ScalarType::BFloat16;
+  static constexpr const char* kName = "bfloat16";
+};
+
+template <class T>
+void check_type(const Tensor& t, const char* name) {
+  STD_TORCH_CHECK(t.scalar_type() == Element<T>::kType, name, " must be ", Element<T>::kName);
 }
 
-inline void check_image(const Tensor& x) {
+template <class T>
+void check_image(const Tensor& x) {
   STD_TORCH_CHECK(x.dim() == 4 && x.size(2) >= 1 && x.size(3) >= 1, "x must be [N, C, H, W] with H and W at least 1, got ",
                   shape_of(x));
   STD_TORCH_CHECK(x.size(2) < INT32_MAX && x.size(3) < INT32_MAX, "x must have sides below 2^31, got ", shape_of(x));
-  check_float32(x, "x");
+  check_type<T>(x, "x");
 }
 
 inline void check_shape(const Tensor& t, const char* name, const std::vector<int64_t>& expected) {
@@ -73,13 +94,14 @@ ImageView<T> view_of(const Tensor& t) {
 }
 
 // A convolution of fixed kernel size, its tensors checked and made contiguous (they are a few kilobytes); holds them alive.
+template <class T>
 struct ConvArgument {
   Tensor weight, bias;
 
   ConvArgument(const Tensor& w, const Tensor& b) : weight(torch::stable::contiguous(w)), bias(torch::stable::contiguous(b)) {}
 
-  ConvWeights view() const {
-    return {static_cast<const float*>(weight.const_data_ptr()), static_cast<const float*>(bias.const_data_ptr()),
+  ConvWeightsOf<T> view() const {
+    return {static_cast<const T*>(weight.const_data_ptr()), static_cast<const T*>(bias.const_data_ptr()),
             static_cast<int>(weight.size(0)), static_cast<int>(weight.size(1)), static_cast<int>(weight.size(2))};
   }
 };
@@ -89,14 +111,15 @@ inline void check_same_device(const Tensor& t, const char* name, const Tensor& x
                   " must be on the same device as x");
 }
 
-inline void check_network(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2, const Tensor& bias2,
+template <class T>
+void check_network(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2, const Tensor& bias2,
                    const Tensor& weight3, const Tensor& bias3) {
   const int64_t c = x.size(1);
   STD_TORCH_CHECK(c == 1 || c == 3, "x must have 1 or 3 channels, got ", shape_of(x));
   const std::pair<const char*, const Tensor*> all[] = {{"weight1", &weight1}, {"bias1", &bias1},     {"weight2", &weight2},
                                                        {"bias2", &bias2},     {"weight3", &weight3}, {"bias3", &bias3}};
   for (const auto& [name, tensor] : all) {
-    check_float32(*tensor, name);
+    check_type<T>(*tensor, name);
     check_same_device(*tensor, name, x);
   }
   check_shape(weight1, "weight1", {kWidth1, c, kKernel1, kKernel1});
@@ -111,7 +134,7 @@ inline void check_network(const Tensor& x, const Tensor& weight1, const Tensor& 
 }
 
 // srcnn_forward on any device: checks, the problem in plain structs, and run(problem) to solve it.
-template <class Run>
+template <class T, class Run>
 Tensor run_forward(const Tensor& x,        // [N, c, h, w]
                    const Tensor& weight1,  // [64, c, 9, 9]
                    const Tensor& bias1,    // [64]
@@ -120,26 +143,25 @@ Tensor run_forward(const Tensor& x,        // [N, c, h, w]
                    const Tensor& weight3,  // [c, 32, 5, 5]
                    const Tensor& bias3,    // [c]
                    int64_t scale, const std::string& bicubic, const std::string& padding_mode, const Run& run) {
-  check_image(x);
-  check_network(x, weight1, bias1, weight2, bias2, weight3, bias3);
+  check_image<T>(x);
+  check_network<T>(x, weight1, bias1, weight2, bias2, weight3, bias3);
   STD_TORCH_CHECK(scale >= 1, "scale must be at least 1, got ", scale);
   STD_TORCH_CHECK(x.size(2) < INT32_MAX / scale && x.size(3) < INT32_MAX / scale, "scale must keep the sides below 2^31, got ",
                   scale, " for x of ", shape_of(x));
-  ForwardProblem problem;
+  ForwardProblemOf<T> problem;
   problem.scale = scale;
   problem.bicubic = parse_bicubic(bicubic, "bicubic");
   problem.padding = parse_padding(padding_mode);
   Tensor output = torch::stable::new_empty(x, {x.size(0), x.size(1), scale * x.size(2), scale * x.size(3)});
   if (output.numel() == 0) return output;
-  const ConvArgument conv1(weight1, bias1), conv2(weight2, bias2), conv3(weight3, bias3);
-  problem.input = view_of<const float>(x);
-  problem.output = view_of<float>(output);
+  const ConvArgument<T> conv1(weight1, bias1), conv2(weight2, bias2), conv3(weight3, bias3);
+  problem.input = view_of<const T>(x);
+  problem.output = view_of<T>(output);
   problem.conv1 = conv1.view();
   problem.conv2 = conv2.view();
   problem.conv3 = conv3.view();
   run(problem);
   return output;
 }
-
 
 }  // namespace srcnn

@@ -36,14 +36,14 @@ cpu::Threads torch_threads() {
 Tensor srcnn_forward_cpu(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                          const Tensor& bias2, const Tensor& weight3, const Tensor& bias3, int64_t scale,
                          const std::string& bicubic, const std::string& padding_mode) {
-  return run_forward(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode,
-                     [](const ForwardProblem& problem) { cpu::srcnn_forward(problem, torch_threads()); });
+  return run_forward<float>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode,
+                            [](const ForwardProblem& problem) { cpu::srcnn_forward(problem, torch_threads()); });
 }
 
 Tensor bicubic_resize_cpu(const Tensor& x,  // [N, C, h, w]
                           int64_t out_height, int64_t out_width, double scale_height, double scale_width,
                           const std::string& convention) {
-  check_image(x);
+  check_image<float>(x);
   STD_TORCH_CHECK(out_height >= 1 && out_width >= 1 && out_height < INT32_MAX && out_width < INT32_MAX,
                   "size must be at least 1 and below 2^31, got (", out_height, ", ", out_width, ")");
   STD_TORCH_CHECK(scale_height > 0 && scale_width > 0 && scale_height <= 1e9 && scale_width <= 1e9,

@@ -28,10 +28,18 @@ Tensor srcnn_forward_cuda(const Tensor& x, const Tensor& weight1, const Tensor& 
                           const std::string& bicubic, const std::string& padding_mode) {
   STD_TORCH_CHECK(x.is_cuda(), "x must be on the same device as the weights");
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
-  return run_forward(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode,
-                     [&](const ForwardProblem& problem) {
-                       cuda::srcnn_forward(problem, current_stream(x.get_device_index()));
-                     });
+  const auto run = [&](const auto& problem) { cuda::srcnn_forward(problem, current_stream(x.get_device_index())); };
+  const auto forward = [&]<class T>(T) {
+    return run_forward<T>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode, run);
+  };
+  switch (x.scalar_type()) {
+    case ScalarType::Half:
+      return forward(Half{});
+    case ScalarType::BFloat16:
+      return forward(BFloat16{});
+    default:
+      return forward(float{});
+  }
 }
 
 }  // namespace

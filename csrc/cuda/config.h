@@ -19,18 +19,15 @@ struct ForwardShape {
 
 template <class T>
 ForwardShape shape_of(const ForwardProblemOf<T>& problem) {
-  return {problem.output.batch,
-          static_cast<int>(problem.input.channels),
-          problem.conv2.kernel_size,
-          problem.scale,
-          problem.output.height,
-          problem.output.width};
+  return {problem.output.batch,      static_cast<int>(problem.input.channels),
+          problem.conv2.kernel_size, problem.scale,
+          problem.output.height,     problem.output.width};
 }
 
 // ... and of the device.
 struct DeviceLimits {
   int sm_count;
-  int compute_capability;  // 90 for sm_90
+  int compute_capability;       // 90 for sm_90
   int shared_memory_per_block;  // bytes, with opt-in
   int shared_memory_per_sm;     // bytes
   int threads_per_sm;
@@ -48,11 +45,11 @@ struct ForwardShared {
 // The plain-FMA forward. A block makes `rows` rows of `columns` positions of a stage at a time: thread t has 4 neighbouring
 // positions and an eighth of the stage's channels.
 struct ForwardConfig {
-  int columns;          // positions in a row: the strip and the halos of conv2 and conv3
-  int rows;             // 1, 2 or 4
-  int weight1_rows;     // (channel, ky) rows of conv1's weights in shared memory at once; 9 * c: all, for the block's whole life
-  int weight2_channels; // input channels of conv2's weights in shared memory at once; 64: all, likewise
-  int strip_width;      // output columns of a block's strip
+  int columns;       // positions in a row: the strip and the halos of conv2 and conv3
+  int rows;          // 1, 2 or 4
+  int weight1_rows;  // (channel, ky) rows of conv1's weights in shared memory at once; 9 * c: all, for the block's whole life
+  int weight2_channels;  // input channels of conv2's weights in shared memory at once; 64: all, likewise
+  int strip_width;       // output columns of a block's strip
   int blocks_per_sm;
   ForwardShared shared;
 

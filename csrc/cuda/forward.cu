@@ -18,7 +18,9 @@ DeviceLimits current_device_limits() {
   return {attribute(cudaDevAttrMultiProcessorCount),
           attribute(cudaDevAttrComputeCapabilityMajor) * 10 + attribute(cudaDevAttrComputeCapabilityMinor),
           attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin),
-          attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor), attribute(cudaDevAttrMaxThreadsPerMultiProcessor), kSharedGap};
+          attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor),
+          attribute(cudaDevAttrMaxThreadsPerMultiProcessor),
+          kSharedGap};
 }
 
 template <class T>

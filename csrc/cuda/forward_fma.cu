@@ -137,11 +137,12 @@ __device__ __forceinline__ void store_hidden(const Block<T>& b, float* ring_row,
 
 // With replicate padding, columns outside the image repeat the edge column, in rows [first, last] of a hidden stage.
 template <class T>
-__device__ void pad_sides(const Block<T>& b, const Job& job, float* ring, int slots, int channels, int halo, int first, int last) {
+__device__ void pad_sides(const Block<T>& b, const Job& job, float* ring, int slots, int channels, int halo, int first,
+                          int last) {
   const ForwardParams<T>& p = b.p;
   const int columns = p.config.columns, stride = hidden_stride(columns), width = static_cast<int>(p.problem.output.width);
-  const int left = max(0, halo - job.x0);                             // columns left of the image
-  const int right = min(columns, width - job.x0 + halo);              // first column right of it
+  const int left = max(0, halo - job.x0);                 // columns left of the image
+  const int right = min(columns, width - job.x0 + halo);  // first column right of it
   if (p.problem.padding != Padding::kReplicate || (left == 0 && right == columns)) return;
   __syncthreads();
   for (int i = threadIdx.x; i < (last - first + 1) * channels; i += blockDim.x) {
@@ -263,7 +264,8 @@ __device__ void make_output(const Block<T>& b, const Job& job, int first, int la
   const float* hidden = b.shared + p.config.shared.hidden2 + b.group * kInputs * stride + b.column;
   float* partial = b.shared + p.config.shared.partial;
   int offset[kKernel3];
-  find_rows(first + b.row, hidden2_slots(p.config.rows), kWidth2 * stride, static_cast<int>(p.problem.output.height), p.problem.padding, offset);
+  find_rows(first + b.row, hidden2_slots(p.config.rows), kWidth2 * stride, static_cast<int>(p.problem.output.height),
+            p.problem.padding, offset);
 
   for (int c = 0; c < kChannels; ++c) {
     const float* weight = b.shared + p.config.shared.weight3 + (c * kWidth2 + b.group * kInputs) * kKernel3 * kKernel3;
@@ -325,7 +327,8 @@ __global__ void __launch_bounds__(256, 2) srcnn_forward_fma_kernel(const Forward
 
   // Weights that fit stay for the block's whole life.
   if (config.weight1_rows == kChannels * kKernel1) {
-    load_weights(p.problem.conv1.weight, kWidth1, kChannels * kKernel1, kKernel1, 0, kChannels * kKernel1, shared + config.shared.weight1);
+    load_weights(p.problem.conv1.weight, kWidth1, kChannels * kKernel1, kKernel1, 0, kChannels * kKernel1,
+                 shared + config.shared.weight1);
   }
   if (config.weight2_channels == kWidth1) {
     load_weights(p.problem.conv2.weight, kWidth2, kWidth1, kKernel2 * kKernel2, 0, kWidth1, shared + config.shared.weight2);
@@ -342,11 +345,16 @@ __global__ void __launch_bounds__(256, 2) srcnn_forward_fma_kernel(const Forward
     job.y0 = static_cast<int>(tile / p.tiling.strips) * p.tiling.segment_height;
     job.y1 = min(height, job.y0 + p.tiling.segment_height);
     __syncthreads();  // the job before is done with the tables and rings
-    const EnlargedInput<T> input{p.problem.input,   job.image, p.problem.scale,
-                                 p.problem.bicubic, p.problem.padding, height,
-                                 static_cast<int>(p.problem.output.width),
-                                 {reinterpret_cast<int32_t*>(shared + config.shared.column_index), shared + config.shared.column_weight,
-                                  reinterpret_cast<int32_t*>(shared + config.shared.row_index), shared + config.shared.row_weight}};
+    const EnlargedInput<T> input{
+        p.problem.input,
+        job.image,
+        p.problem.scale,
+        p.problem.bicubic,
+        p.problem.padding,
+        height,
+        static_cast<int>(p.problem.output.width),
+        {reinterpret_cast<int32_t*>(shared + config.shared.column_index), shared + config.shared.column_weight,
+         reinterpret_cast<int32_t*>(shared + config.shared.row_index), shared + config.shared.row_weight}};
     if (p.problem.scale > 1) input.tabulate_columns(job.x0 - kHalo0, input_stride(config.columns));
 
     // Next row of each stage to be made; rows outside the image are passed over.

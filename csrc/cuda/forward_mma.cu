@@ -1,8 +1,8 @@
 // The fused forward on tensor cores: 16-bit images and weights, sums in fp32. bicubic + conv1 + ReLU + conv2 + ReLU + conv3 in
 // one kernel, for sm_80 and later.
 //
-// A persistent block holds all weights in shared memory, as mma fragments, and makes strips of the output top to bottom, one row
-// at a time; a warp has 32 pixels of the row. Every layer is a matrix product, pixels x taps times taps x channels:
+// A persistent block holds all weights in shared memory, as mma fragments, and makes strips of the output top to bottom, one
+// row at a time; a warp has 32 pixels of the row. Every layer is a matrix product, pixels x taps times taps x channels:
 //
 //   conv1   k runs over pairs of neighbouring taps. A pixel pair must be 4-byte aligned, so each input row is kept twice, the
 //           second copy shifted by one: lanes with odd pixels read that.
@@ -10,8 +10,8 @@
 //           the registers. 3x3, 5x5: they go to a ring of f2 rows in shared memory, [pixel][channel], and are read back with
 //           ldmatrix; 16-byte chunks are swizzled by the pixel against bank conflicts.
 //   conv3   with one output channel would waste 7 of 8 columns of mma. Instead each hidden pixel makes the 25 products that it
-//           gives to its 25 neighbours (32 -> 25, A again straight from conv2's sums); they pass through shared memory, where one
-//           thread per output column adds up 5 neighbours for each of 5 rows and carries the unfinished rows in registers.
+//           gives to its 25 neighbours (32 -> 25, A again straight from conv2's sums); they pass through shared memory, where
+//           one thread per output column adds up 5 neighbours for each of 5 rows and carries the unfinished rows in registers.
 #include <type_traits>
 
 #include "forward_mma.h"
@@ -171,7 +171,7 @@ __device__ __forceinline__ void operand_of(const Sums<N>& sum, int q, uint32_t (
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float(&s)[4] = sum[m][2 * q + half];
+      const float (&s)[4] = sum[m][2 * q + half];
       a[m][2 * half] = pack<T>(relu(s[0]), relu(s[1]));
       a[m][2 * half + 1] = pack<T>(relu(s[2]), relu(s[3]));
     }
@@ -238,7 +238,8 @@ __device__ void pad_hidden1(const Block<T>& b, const Job& job, T* row, int halo)
   for (int i = threadIdx.x; i < (left + columns - right) * (kWidth1 / 8); i += blockDim.x) {
     const int outside = i / (kWidth1 / 8), chunk = i % (kWidth1 / 8);
     const int pixel = outside < left ? outside : right + outside - left, edge = outside < left ? left : right - 1;
-    *reinterpret_cast<uint4*>(row + hidden1_chunk(pixel, chunk)) = *reinterpret_cast<const uint4*>(row + hidden1_chunk(edge, chunk));
+    *reinterpret_cast<uint4*>(row + hidden1_chunk(pixel, chunk)) =
+        *reinterpret_cast<const uint4*>(row + hidden1_chunk(edge, chunk));
   }
 }
 
@@ -306,7 +307,8 @@ __device__ __forceinline__ void conv3_taps(const Block<T>& b, const Sums<kWidth2
 // Adds row r's taps to the five output rows they belong to: `unfinished` holds the sums of rows r - 2 .. r + 1 so far, and row
 // r - 2 is finished with this one. A row that is worth nothing (`present` false) only moves the window on.
 template <int kChannels, class T>
-__device__ void add_output(const Block<T>& b, const Job& job, int r, bool present, float (&unfinished)[kChannels][kKernel3 - 1]) {
+__device__ void add_output(const Block<T>& b, const Job& job, int r, bool present,
+                           float (&unfinished)[kChannels][kKernel3 - 1]) {
   const ForwardProblemOf<T>& problem = b.p.problem;
   const int stride = tap_stride(b.p.config.columns), width = static_cast<int>(problem.output.width);
   const int column = threadIdx.x, x = job.x0 + column;
@@ -430,9 +432,8 @@ __global__ void __launch_bounds__(128, 2) srcnn_forward_mma_kernel(const Forward
   for (int64_t index = blockIdx.x; index < p.tiling.jobs; index += gridDim.x) {
     const int tile = static_cast<int>(index % tiles);
     const int y0 = tile / p.tiling.strips * p.tiling.segment_height;
-    make_strip<kKernel2, kChannels>(
-        block, Job{index / tiles, tile % p.tiling.strips * p.config.strip_width, y0,
-                   min(static_cast<int>(p.problem.output.height), y0 + p.tiling.segment_height)});
+    make_strip<kKernel2, kChannels>(block, Job{index / tiles, tile % p.tiling.strips * p.config.strip_width, y0,
+                                               min(static_cast<int>(p.problem.output.height), y0 + p.tiling.segment_height)});
   }
 }
 

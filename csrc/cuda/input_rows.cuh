@@ -7,7 +7,6 @@
 
 namespace srcnn::cuda {
 
-
 struct BicubicTables {
   int32_t* column_index;  // [columns][4]
   float* column_weight;

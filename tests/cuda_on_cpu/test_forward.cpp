@@ -80,7 +80,8 @@ void check_16_bits(const Case& c, double tolerance) {
   std::vector<Rounded<T>> kept;
   kept.reserve(6);
   const auto round_layer = [&](ConvWeights& from, ConvWeightsOf<T>& to) {
-    kept.emplace_back(from.weight, static_cast<size_t>(from.out_channels) * from.in_channels * from.kernel_size * from.kernel_size);
+    kept.emplace_back(from.weight,
+                      static_cast<size_t>(from.out_channels) * from.in_channels * from.kernel_size * from.kernel_size);
     from.weight = kept.back().floats.data();
     to.weight = kept.back().bits.data();
     kept.emplace_back(from.bias, static_cast<size_t>(from.out_channels));
@@ -96,8 +97,8 @@ void check_16_bits(const Case& c, double tolerance) {
   T nan;
   round_to(NAN, nan);
   std::vector<T> output(expected.values.size(), nan);
-  problem.input = {x.bits.data(), c.batch, c.channels, c.height, c.width, c.channels * c.height * c.width, c.height * c.width,
-                   c.width, 1};
+  problem.input = {x.bits.data(),      c.batch, c.channels, c.height, c.width, c.channels * c.height * c.width,
+                   c.height * c.width, c.width, 1};
   problem.output = {output.data(), c.batch, c.channels, h, w, c.channels * h * w, h * w, w, 1};
   problem.scale = c.scale;
   problem.bicubic = c.bicubic;
