@@ -38,7 +38,8 @@ def _why_no_kernel(op: str, x: Tensor) -> str | None:
     device = x.device.type
     if (op, device) not in ops.KERNELS:
         return f"this build has no fused kernel for {device} tensors"
-    if x.dtype != torch.float32:
+    dtypes = ops.FORWARD_DTYPES[device] if op == "srcnn_forward" else (torch.float32,)
+    if x.dtype not in dtypes:
         return f"there is no fused kernel for {x.dtype} on {device}"
     return None
 
@@ -101,9 +102,10 @@ def srcnn(
         scale: positive integer; None (or 1) where x is enlarged already.
         bicubic: convention of the enlargement, "matlab", "pil" or "torch".
         padding_mode: what lies beyond the image at every layer, "zeros" or "replicate".
-        backend: "auto" takes the fused kernel where there is one (float32, widths (64, 32), kernels
-            9-1-5, 9-3-5 and 9-5-5, 1 or 3 channels) and otherwise the reference, with one warning
-            per reason; "fused" raises instead; "reference" always takes the reference.
+        backend: "auto" takes the fused kernel where there is one (float32, on CUDA also float16 and
+            bfloat16; widths (64, 32), kernels 9-1-5, 9-3-5 and 9-5-5, 1 or 3 channels) and
+            otherwise the reference, with one warning per reason; "fused" raises instead;
+            "reference" always takes the reference.
 
     Under autocast everything is computed in the widest dtype among the tensors.
 

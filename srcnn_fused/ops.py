@@ -23,6 +23,12 @@ __all__ = ["bicubic_resize", "bicubic_resize_backward", "srcnn_backward", "srcnn
 
 _SIDE_LIMIT = 2**31 - 1  # the kernels count rows and columns in 32 bits
 
+# What the kernels of srcnn_forward compute in, where there are any; bicubic_resize has float32.
+FORWARD_DTYPES = {
+    "cpu": (torch.float32,),
+    "cuda": (torch.float32, torch.float16, torch.bfloat16),
+}
+
 
 def srcnn_forward(
     x: Tensor,  # [N, c, h, w]
@@ -113,8 +119,13 @@ def _below(limit: int, *sides: int) -> bool:
     return all(side < limit for side in sides if isinstance(side, int))
 
 
-def _check_float32(tensor: Tensor, name: str) -> None:
-    _check(tensor.dtype == torch.float32, f"{name} must be float32")
+def _check_dtype(tensor: Tensor, name: str, dtype: torch.dtype = torch.float32) -> None:
+    _check(tensor.dtype == dtype, f"{name} must be {str(dtype).removeprefix('torch.')}")
+
+
+def _forward_dtype(x: Tensor) -> torch.dtype:
+    """The dtype in which everything has to be: x's own if there is a kernel, else float32."""
+    return x.dtype if x.dtype in FORWARD_DTYPES.get(x.device.type, ()) else torch.float32
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -123,7 +134,7 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     _check(value in choices, f"{name} must be {expected}, got '{value}'")
 
 
-def _check_image(x: Tensor) -> None:
+def _check_image(x: Tensor, dtype: torch.dtype = torch.float32) -> None:
     _check(
         x.dim() == 4 and x.shape[2] >= 1 and x.shape[3] >= 1,
         f"x must be [N, C, H, W] with H and W at least 1, got {_shape(x)}",
@@ -132,7 +143,7 @@ def _check_image(x: Tensor) -> None:
         _below(_SIDE_LIMIT, x.shape[2], x.shape[3]),
         f"x must have sides below 2^31, got {_shape(x)}",
     )
-    _check_float32(x, "x")
+    _check_dtype(x, "x", dtype)
 
 
 def _check_shape(tensor: Tensor, name: str, expected: Sequence[int]) -> None:
@@ -155,13 +166,15 @@ def _check_forward(
     bicubic: str,
     padding_mode: str,
 ) -> None:
-    _check_image(x)
+    dtype = _forward_dtype(x)
+    _check_image(x, dtype)
     channels = x.shape[1]
     _check(channels in (1, 3), f"x must have 1 or 3 channels, got {_shape(x)}")
     parameters = (weight1, bias1, weight2, bias2, weight3, bias3)
     names = ("weight1", "bias1", "weight2", "bias2", "weight3", "bias3")
     for tensor, name in zip(parameters, names, strict=True):
-        _check_float32(tensor, name)
+        _check_dtype(tensor, name, dtype)
+        _check(tensor.device == x.device, f"{name} must be on the same device as x")
     _check_shape(weight1, "weight1", (64, channels, 9, 9))
     _check_shape(bias1, "bias1", (64,))
     kernel2 = weight2.shape[3] if weight2.dim() == 4 else 0
@@ -231,7 +244,7 @@ def _check_backward_arguments(
 ) -> None:
     shape = (x.shape[0], x.shape[1], scale * x.shape[2], scale * x.shape[3])
     _check_shape(grad_output, "grad_output", shape)
-    _check_float32(grad_output, "grad_output")
+    _check_dtype(grad_output, "grad_output", _forward_dtype(x))
     _check(len(output_mask) == 7, f"output_mask must have 7 entries, got {len(output_mask)}")
 
 
@@ -296,7 +309,7 @@ def _check_resize_backward(
         grad_output.dim() == 4 and grad_output.shape[2] >= 1 and grad_output.shape[3] >= 1,
         f"grad_output must be [N, C, H, W] with H and W at least 1, got {_shape(grad_output)}",
     )
-    _check_float32(grad_output, "grad_output")
+    _check_dtype(grad_output, "grad_output")
     _check(
         height >= 1 and width >= 1 and _below(_SIDE_LIMIT, height, width),
         f"size must be at least 1 and below 2^31, got ({height}, {width})",
