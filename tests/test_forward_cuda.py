@@ -1,4 +1,4 @@
-"""The fused CUDA forward on a GPU: against the float64 reference, in every dtype, graphs and streams."""
+"""The fused CUDA forward on a GPU: against float64, in every dtype, in graphs and streams."""
 
 from __future__ import annotations
 
