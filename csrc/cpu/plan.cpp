@@ -45,6 +45,7 @@ Tiling plan_tiling(const ForwardProblem& problem, const Engine& engine, int thre
     const int64_t strips = ceil_div(width, strip_width);
     const int64_t most_segments = std::max<int64_t>(1, std::min<int64_t>(height / 16, 4 * threads));
     for (int64_t cut = 1; cut <= most_segments; ++cut) {
+      if (cut > 1 && problem.output.batch * wanted * (cut - 1) >= 4 * threads) break;  // enough jobs for an even share
       const int64_t segment_height = round_up(ceil_div(height, cut), kConv3Rows);
       const int64_t segments = ceil_div(height, segment_height);
       const Tiling tiling{width, height, strip_width, segment_height, strips, segments};
