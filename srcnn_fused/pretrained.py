@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
@@ -150,7 +150,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"model file {str(path)!r} cannot be read: it is no PyTorch file, or holds more than "
             "tensors (save model.state_dict() instead of the model)"
         ) from None
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+    except Exception as error:  # a damaged pickle makes torch.load raise nearly anything
         line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         raise ValueError(f"model file {str(path)!r} cannot be read: {line}") from None
 
@@ -185,6 +185,9 @@ def _as_srcnn(path: Path, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
         found = dict(zip(_STATE_KEYS, ordered, strict=True))
     for key in _STATE_KEYS:
         tensor = found[key]
+        if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type != "cpu":
+            kind = f"{'nested' if tensor.is_nested else tensor.layout} on {tensor.device}"
+            raise ValueError(f"model file {str(path)!r}: {key} must be a dense tensor, got {kind}")
         if tensor.dtype not in FLOAT_DTYPES:
             raise ValueError(
                 f"model file {str(path)!r}: {key} must be floating point, got {tensor.dtype}"

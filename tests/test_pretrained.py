@@ -209,6 +209,17 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "noise": ("m.safetensors", lambda p: p.write_bytes(os.urandom(500)), "cannot be read: "),
     "empty pth": ("m.pth", Path.touch, "cannot be read: "),
     "text": ("m.pth", lambda p: p.write_text("not a model"), "cannot be read: "),
+    "a pickle that calls nothing": ("m.pth", lambda p: p.write_bytes(b"\x80\x02R."), "cannot be "),
+    "sparse weights": (
+        "m.pth",
+        write_pth(changed(conv1_bias=torch.rand(64).to_sparse())),
+        "conv1.bias must be a dense tensor, got torch.sparse_coo on cpu",
+    ),
+    "weights without values": (
+        "m.pth",
+        write_pth(changed(conv1_bias=torch.rand(64, device="meta"))),
+        "conv1.bias must be a dense tensor, got torch.strided on meta",
+    ),
     "pickled module": (
         "m.pth",
         write_pth(FusedSRCNN()),
@@ -300,6 +311,20 @@ def test_a_bad_file_is_refused_in_one_line_that_names_it(case: str, tmp_path: Pa
     text = str(caught.value)
     assert text.startswith(f"model file {str(file)!r}")
     assert "\n" not in text
+
+
+def test_a_pth_of_the_old_format_cut_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
+    model = FusedSRCNN(kernel_sizes=(1, 1, 1), widths=(1, 1))
+    whole = tmp_path / "whole.pth"
+    torch.save(model.state_dict(), whole, _use_new_zipfile_serialization=False)
+    content = whole.read_bytes()
+    pretrained.load(whole)
+    file = tmp_path / "cut.pth"
+    for length in range(0, len(content), 3):
+        file.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"^model file .* cannot be read: .+$") as caught:
+            pretrained.load(file)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_and_an_unknown_name_are_told_with_what_there_is(tmp_path: Path) -> None:

@@ -236,13 +236,28 @@ def test_resuming_needs_a_run_of_the_same_recipe_on_the_same_images(config, tmp_
         train(replace(config, iterations=10), resume=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", None], ids=["empty", "nonsense", "cut"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"nonsense", None, b"\x80\x02R."],
+    ids=["empty", "nonsense", "cut", "a pickle that calls nothing"],
+)
 def test_a_damaged_checkpoint_is_named(config, tmp_path, content):
     train(replace(config, iterations=10))
     path = tmp_path / "run" / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
     with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read as a checkpoint: .+"):
         train(replace(config, iterations=10), resume=True)
+
+
+def test_a_checkpoint_of_the_old_format_cut_anywhere_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    content = {"format": 1, "history": [(1, 2.0, 3.0)], "model": {"weight": torch.zeros(3)}}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read as a checkpoint: .+$"):
+            checkpoint.load_checkpoint(path)
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(config, tmp_path):
