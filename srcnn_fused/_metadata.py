@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _PREFIX = b"Exif\x00\x00"
+_TIFF_MAGIC = 42
 _SHORT, _LONG = 3, 4
 _ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD, _INTEROP, _MAKER_NOTE = 0x8769, 0x8825, 0xA005, 0x927C
@@ -109,7 +110,9 @@ def exif_after_enlarging(exif: bytes, width: int, height: int) -> bytes:
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order is None:
         raise ValueError("no byte order mark")
-    (first,) = struct.unpack_from(order + "L", data, 4)
+    magic, first = struct.unpack_from(order + "HL", data, 2)
+    if magic != _TIFF_MAGIC:
+        raise ValueError(f"no TIFF header: {magic} instead of {_TIFF_MAGIC}")
     turned = False
     directories = [(first, _SIZE_TAGS[0])]
     for tag, kind, count, at in _entries(data, order, first):

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ._deep import is_deep, read_deep
-from ._metadata import exif_after_enlarging, profile_space, read_exif, upright
+from ._metadata import descriptive_exif, exif_after_enlarging, profile_space, read_exif, upright
 from ._writers import PillowWriter, PngWriter, TiffWriter
 from .errors import UserError
 
@@ -94,8 +94,9 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         exif, icc, dpi = None, image.info.get("icc_profile") or None, _dpi(image)
         try:
             exif = read_exif(image)
-            if exif:
-                exif_after_enlarging(exif, 1, 1)  # to know now whether it can be done
+            if exif:  # to know now whether it can be written, whatever the format
+                exif_after_enlarging(exif, 1, 1)
+                descriptive_exif(exif).tobytes()
         except Exception:  # Pillow raises all kinds on damaged EXIF
             exif = None
             notices.append("its EXIF data is damaged and is left out")

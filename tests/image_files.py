@@ -65,6 +65,16 @@ def make_exif(orientation=6):
     return exif.tobytes()
 
 
+def damaged_exif(damage):
+    """EXIF, from its TIFF header on, that can be walked but not parsed, or not written anew."""
+    block = bytearray(make_exif()[6:])
+    if damage == "magic":
+        block[3] = 152  # 42 with bits flipped
+    else:
+        block[13] = 5  # the camera's name as fractions
+    return bytes(block)
+
+
 def chunks(data):
     found, at = {}, 8
     while at < len(data):

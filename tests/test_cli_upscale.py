@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_files import damaged_exif
 from PIL import Image
 from rich.console import Console
 from upscale_command import (
@@ -18,6 +19,7 @@ from upscale_command import (
     run,
 )
 
+from srcnn_fused import imaging
 from srcnn_fused.cli._plan import Job
 from srcnn_fused.cli._upscale_progress import UpscaleProgress
 from srcnn_fused.imaging import read_picture
@@ -184,6 +186,48 @@ def test_a_broken_file_does_not_stop_the_others():
     assert lines[3].startswith("c.png -> c_x3.png")
     assert lines[4] == "srcnn-fused: 2 of 4 files failed: b.png, missing.png"
     assert files() == ["a.png", "a_x3.png", "b.png", "c.png", "c_x3.png"]
+
+
+def test_a_file_that_finds_a_bug_does_not_stop_the_others(monkeypatch):
+    for name in ("a.png", "b.png", "c.png"):
+        picture(name)
+    read = imaging.read_picture
+
+    def fails_on_b(path, **options):
+        if path.name == "b.png":
+            raise TypeError("unsupported operand\nmore")
+        return read(path, **options)
+
+    monkeypatch.setattr(imaging, "read_picture", fails_on_b)
+    monkeypatch.delenv("SRCNN_FUSED_DEBUG", raising=False)
+    result = run("a.png", "b.png", "c.png")
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert len(lines) == 4
+    assert lines[1] == (
+        "srcnn-fused: error: b.png: TypeError: unsupported operand "
+        "(for a bug report, SRCNN_FUSED_DEBUG=1 shows the traceback)"
+    )
+    assert lines[3] == "srcnn-fused: 1 of 3 files failed: b.png"
+    assert files() == ["a.png", "a_x3.png", "b.png", "c.png", "c_x3.png"]
+
+    monkeypatch.setenv("SRCNN_FUSED_DEBUG", "1")
+    result = run("b.png")
+    assert result.exit_code == 1
+    assert "in fails_on_b" in result.stderr
+    assert result.stderr.endswith("error: b.png: TypeError: unsupported operand\n")
+
+
+def test_damaged_exif_of_a_jpeg_does_not_keep_it_from_tiff():
+    for damage in ("magic", "type"):
+        image = Image.fromarray(picture("a.png"))
+        image.save(f"{damage}.jpg", exif=b"Exif\0\0" + damaged_exif(damage))
+    result = run("magic.jpg", "type.jpg", "--ext", "tif")
+    assert result.exit_code == 0, result.stderr
+    for damage in ("magic", "type"):
+        notice = f"srcnn-fused: note: {damage}.jpg: its EXIF data is damaged and is left out\n"
+        assert notice in result.stderr
+        assert read_picture(Path(f"{damage}_x3.tif")).pixels.size == 18 * 24 * 3
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import zlib
 
 import numpy as np
 import pytest
-from image_files import ORIENTATION, SRGB, make_exif, noise, png_16, tiff_16
+from image_files import ORIENTATION, SRGB, damaged_exif, make_exif, noise, png_16, tiff_16
 from PIL import Image
 
 from srcnn_fused.errors import UserError
-from srcnn_fused.imaging import read_picture, read_size
+from srcnn_fused.imaging import Encoding, open_writer, read_picture, read_size
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,25 @@ def test_orientation_is_applied(tmp_path, orientation, kind):
 
 
 def test_damaged_exif_costs_the_exif_alone(tmp_path):
-    for name, block in (("a", b"II*\0\xff\xff\xff\x7f"), ("b", b"garbage")):
+    blocks = [b"II*\0\xff\xff\xff\x7f", b"garbage", *map(damaged_exif, ("magic", "type"))]
+    for name, block in enumerate(blocks):
         path = tmp_path / f"{name}.png"
         path.write_bytes(png_16(noise(2, 2, 3, np.uint16), [(b"eXIf", block)]))
         picture = read_picture(path)
         assert picture.exif is None
         assert picture.notices == ["its EXIF data is damaged and is left out"]
+
+
+def test_a_picture_whose_exif_no_tiff_can_hold_is_written_without_it(tmp_path):
+    for damage in ("magic", "type"):
+        source, target = tmp_path / f"{damage}.jpg", tmp_path / f"{damage}.tif"
+        exif = b"Exif\0\0" + damaged_exif(damage)
+        Image.fromarray(noise(2, 2, 3)).save(source, exif=exif)
+        picture = read_picture(source)
+        encoding = Encoding("TIFF", 2, 2, 3, np.dtype(np.uint8), exif=picture.exif)
+        with open_writer(target, encoding) as writer:
+            writer.put(picture.pixels)
+        assert np.array_equal(read_picture(target).pixels, picture.pixels)
 
 
 def test_a_profile_of_another_colour_space_is_dropped(tmp_path):

@@ -101,6 +101,7 @@ def upscale(
     from ..imaging import MAX_PIXELS
     from ._heap import return_large_blocks
     from ._load_model import load_model
+    from ._messages import describe, show_traceback
     from ._plan import make_plan
     from ._upscale_progress import UpscaleProgress
 
@@ -130,6 +131,10 @@ def upscale(
                     _enlarge(job, network, progress, quality, limit, overwrite=overwrite)
             except UserError as error:
                 progress.fail(job, str(error))
+                return False
+            except Exception as error:  # one file must not cost the others
+                show_traceback(error)
+                progress.fail(job, f"{job.source}: {describe(error)}")
                 return False
             return True
 
