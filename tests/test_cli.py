@@ -1,5 +1,6 @@
 """The command line as a whole: help, errors as one line, exit statuses, and that it starts fast."""
 
+import os
 import subprocess
 import sys
 
@@ -70,10 +71,34 @@ def test_an_unknown_command_or_option_is_a_usage_error():
         ),
         (OSError(28, "No space left on device"), 1, "srcnn-fused: error: No space left on device"),
         (MemoryError(), 1, "srcnn-fused: error: not enough memory"),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 9 GiB\nat allocator.cpp:1"),
+            1,
+            "srcnn-fused: error: CUDA out of memory. Tried to allocate 9 GiB",
+        ),
+        (
+            OverflowError("int too big to convert"),
+            1,
+            "srcnn-fused: error: OverflowError: int too big to convert "
+            "(for a bug report, SRCNN_FUSED_DEBUG=1 shows the traceback)",
+        ),
+        (
+            RecursionError(),
+            1,
+            "srcnn-fused: error: RecursionError "
+            "(for a bug report, SRCNN_FUSED_DEBUG=1 shows the traceback)",
+        ),
         (KeyboardInterrupt(), 130, "srcnn-fused: interrupted"),
     ],
 )
-def test_what_the_user_can_put_right_is_one_line(error, status, line):
+def test_what_goes_wrong_is_one_line(monkeypatch, error, status, line):
+    monkeypatch.delenv("SRCNN_FUSED_DEBUG", raising=False)
+    result = runner.invoke(failing(error), ["fail"])
+    assert result.exit_code == status
+    assert result.stderr == line + "\n"
+
+
+def failing(error):
     app = typer.Typer(cls=cli._Group)
 
     @app.callback()
@@ -84,23 +109,23 @@ def test_what_the_user_can_put_right_is_one_line(error, status, line):
     def fail() -> None:
         raise error
 
-    result = runner.invoke(app, ["fail"])
-    assert result.exit_code == status
-    assert result.stderr == line + "\n"
+    return app
 
 
-def test_a_bug_is_not_hidden():
-    app = typer.Typer(cls=cli._Group)
+def test_a_traceback_for_bug_reports_can_be_had(monkeypatch):
+    monkeypatch.setenv("SRCNN_FUSED_DEBUG", "1")
+    result = runner.invoke(failing(ZeroDivisionError("a bug")), ["fail"])
+    assert result.exit_code == 1
+    assert "in fail\n" in result.stderr
+    assert result.stderr.splitlines()[-1] == "srcnn-fused: error: ZeroDivisionError: a bug"
 
-    @app.callback()
-    def options() -> None:
-        pass
 
-    @app.command()
-    def fail() -> None:
-        raise ZeroDivisionError("a bug")
-
-    assert isinstance(runner.invoke(app, ["fail"]).exception, ZeroDivisionError)
+def test_an_instruction_set_that_is_not_there_is_one_line(extension, tmp_path):
+    environment = {**os.environ, "SRCNN_FUSED_CPU_ISA": "foo"}
+    done = run("demo", "-o", str(tmp_path / "sheet.png"), env=environment)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("srcnn-fused: error: SRCNN_FUSED_CPU_ISA")
 
 
 def test_warnings_are_one_line_each():

@@ -166,6 +166,26 @@ def test_a_run_is_not_overwritten_unasked(run, recipe, tmp_path):
             "gone does not exist: a folder of images is needed",
         ),
         (
+            ("--out", "o", "--data", "one", "--val", "val", "-s", "2", "--seed", str(2**63)),
+            f"--seed must be at most {2**63 - 1}, got {2**63}",
+        ),
+        (
+            ("--out", "o", "--data", "one", "--val", "val", "-s", "2", "--seed", "-1"),
+            "--seed must be at least 0, got -1",
+        ),
+        (
+            ("--out", "o", "--data", "one", "--val", "val", "-s", "2", "--batch", "100000000"),
+            "--batch must be at most 65536, got 100000000",
+        ),
+        (
+            ("--out", "o", "--data", "one", "--val", "val", "-s", "1000"),
+            "--scale must be at most 64, got 1000",
+        ),
+        (
+            ("--out", "o", "--data", "one", "--val", "val", "-s", "2", "--network", "9-99999-5"),
+            "--network: kernel sizes go up to 99, got '9-99999-5'",
+        ),
+        (
             ("--out", "val/val.png", "--data", "one", "--val", "val", "-s", "2"),
             "--out val/val.png cannot be used",
         ),
@@ -178,3 +198,5 @@ def test_mistakes_are_one_line_and_status_1(run, recipe, tmp_path, monkeypatch, 
     lines = [line for line in result.stderr.splitlines() if "error:" in line]
     assert len(lines) == 1
     assert message in lines[0]
+    assert lines[0].startswith("srcnn-fused: error: ")
+    assert not (tmp_path / "o").exists() or "gone" in words  # found before the run's folder is made

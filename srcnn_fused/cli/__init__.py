@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UserError
+from ._messages import PROGRAM, describe, say, show_traceback
 from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
@@ -21,8 +22,9 @@ from .upscale import upscale
 
 __all__ = ["app", "main"]
 
-PROGRAM = "srcnn-fused"
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+# Of click, which typer depends on or contains: an unknown option and the like.
+_UsageError: Any = typer.BadParameter.__base__
 
 
 class _Group(TyperGroup):
@@ -33,27 +35,26 @@ class _Group(TyperGroup):
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, _UsageError):
+            raise
         except UserError as error:
-            _say(f"error: {error}")
+            say(f"error: {error}")
         except BrokenPipeError:  # `| head` has seen enough
             raise typer.Exit(1) from None
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
-            _say(f"error: {error.strerror or error}{where}")
-        except MemoryError:
-            _say("error: not enough memory")
+            say(f"error: {error.strerror or error}{where}")
         except KeyboardInterrupt:
-            _say("interrupted")
+            say("interrupted")
             raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            show_traceback(error)
+            say(f"error: {describe(error)}")
         raise typer.Exit(1)
 
 
-def _say(line: str) -> None:
-    typer.echo(f"{PROGRAM}: {line}", err=True)
-
-
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _say(f"note: {message}")
+    say(f"note: {message}")
 
 
 app = typer.Typer(
@@ -98,5 +99,5 @@ def main() -> None:
     try:
         app(prog_name=PROGRAM)
     except KeyboardInterrupt:  # before or after the command proper
-        _say("interrupted")
+        say("interrupted")
         sys.exit(INTERRUPTED)

@@ -82,7 +82,7 @@ def train(
     ] = "auto",
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; default: PyTorch's choice.")
+        int | None, typer.Option(min=1, max=1024, help="CPU threads; default: PyTorch's choice.")
     ] = None,
 ) -> None:
     """Train a network on the luma of images, and keep the weights that do best on --val.

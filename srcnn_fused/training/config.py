@@ -13,6 +13,19 @@ __all__ = ["TrainConfig"]
 
 # What may change when a run is resumed: where things are and what is shown, not what is computed.
 MAY_CHANGE_ON_RESUME = frozenset(("out", "data", "val", "init", "checkpoint_every", "device"))
+_LARGEST_KERNEL = 99
+# Smallest and largest value. What is above is a slip of the keyboard, which should not cost the
+# reading of all images before it fails for lack of memory.
+_COUNT = (1, 10**12)
+_RANGES = {
+    "scale": (2, 64),
+    "iterations": _COUNT,
+    "batch": (1, 1 << 16),
+    "crop": (1, 1 << 14),
+    "validate_every": _COUNT,
+    "checkpoint_every": _COUNT,
+    "seed": (0, (1 << 63) - 1),  # what PyTorch's generators take as it is
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,7 @@ class TrainConfig:
         schedule: "cosine" (down to 0 at the end) or "constant".
         rescale: also train on the images at 0.9, 0.8, 0.7 and 0.6 of their size.
         validate_every, checkpoint_every: iterations between two.
-        seed: of the initial weights and of the crops.
+        seed: of the initial weights and of the crops, from 0 to 2^63 - 1.
         init: model (name or file) to start from; None starts afresh.
         bicubic: convention of the shrinking and enlarging.
         padding_mode: of the finished network. Training has no borders; validation does.
@@ -72,10 +85,14 @@ class TrainConfig:
     def kernel_sizes(self) -> tuple[int, int, int]:
         """(f1, f2, f3) of :attr:`network`."""
         parts = self.network.split("-")
-        sizes = tuple(int(part) for part in parts if part.isdecimal())
+        sizes = tuple(int(part) for part in parts if part.isdecimal() and len(part) < 10)
         if len(parts) != 3 or len(sizes) != 3 or any(size % 2 == 0 for size in sizes):
             raise UserError(
                 f"--network must be three odd kernel sizes such as 9-1-5, got {self.network!r}"
+            )
+        if max(sizes) > _LARGEST_KERNEL:
+            raise UserError(
+                f"--network: kernel sizes go up to {_LARGEST_KERNEL}, got {self.network!r}"
             )
         return sizes[0], sizes[1], sizes[2]
 
@@ -89,11 +106,12 @@ class TrainConfig:
         _ = self.kernel_sizes
         if not self.data:
             raise UserError("--data must name at least one folder of images")
-        for name in ("scale", "iterations", "batch", "crop", "validate_every", "checkpoint_every"):
+        for name, (smallest, largest) in _RANGES.items():
             value = getattr(self, name)
-            smallest = 2 if name == "scale" else 1
             if value < smallest:
                 raise UserError(f"{option(name)} must be at least {smallest}, got {value}")
+            if value > largest:
+                raise UserError(f"{option(name)} must be at most {largest}, got {value}")
         for name in ("lr", "lr_last"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
