@@ -7,7 +7,6 @@ resampling is symmetric, so that equals flipping the image first.
 
 from __future__ import annotations
 
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from . import colour, reference
 from .errors import UserError
+from .imaging import read_picture, read_size
 
 __all__ = [
     "CropSampler",
@@ -34,6 +33,8 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+# Of an image; its float64 copies take some 50 bytes a pixel. The size at which Pillow warns.
+MAX_PIXELS = 89_478_485
 # The rescaling augmentation of FSRCNN and VDSR.
 RESCALE_FACTORS = (0.9, 0.8, 0.7, 0.6)
 
@@ -58,30 +59,23 @@ def list_images(folder: str | Path) -> list[Path]:
 def read_image(path: str | Path) -> Tensor:
     """One image in 8 bits: uint8 ``[1, H, W]`` (a grey file) or ``[3, H, W]`` (RGB).
 
-    EXIF orientation is applied; alpha is dropped; 16-bit grey is rounded to 8 bits.
+    EXIF orientation is applied; alpha is dropped; 16 bits are rounded to 8; otherwise as
+    :func:`srcnn_fused.imaging.read_picture` decodes it.
 
     Raises:
-        UserError: the file is missing, truncated or no image; the message names it.
+        UserError: the file is missing, damaged, too large or no image; the message names it.
     """
-    try:
-        with warnings.catch_warnings():
-            # A size that Pillow only warns of is refused too: evaluation needs several such floats.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                file.load()
-                image = ImageOps.exif_transpose(file)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UserError(f"{path} is too large to be decoded safely") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
-        raise UserError(f"{path} cannot be read as an image: {error}") from None
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64)
-        return torch.from_numpy(((wide + 128) // 257).clip(0, 255).astype(np.uint8))[None]
-    if image.mode in ("1", "L", "LA"):
-        return torch.from_numpy(np.array(image.convert("L")))[None]
-    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+    path = Path(path)
+    width, height = read_size(path)
+    if width * height > MAX_PIXELS:
+        raise UserError(
+            f"{path}: {width}x{height} is {width * height} pixels, above the limit of {MAX_PIXELS}"
+        )
+    picture = read_picture(path)
+    pixels = picture.pixels[..., :-1] if picture.alpha else picture.pixels
+    if pixels.dtype == np.uint16:
+        pixels = ((pixels.astype(np.int32) + 128) // 257).astype(np.uint8)
+    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
 
 
 def luma8(image: Tensor) -> Tensor:

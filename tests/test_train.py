@@ -315,7 +315,7 @@ def test_init_starts_from_another_model(config, tmp_path):
 
 def test_bad_images_are_named(config, tmp_path):
     (tmp_path / "data" / "broken.png").write_bytes(b"not a picture")
-    with pytest.raises(UserError, match=r"broken\.png cannot be read as an image"):
+    with pytest.raises(UserError, match=r"broken\.png: is not an image of a kind"):
         train(config)
     with pytest.raises(UserError, match=r"elsewhere does not exist"):
         train(replace(config, val=str(tmp_path / "elsewhere")), overwrite=True)
