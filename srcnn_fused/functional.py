@@ -6,9 +6,11 @@ Each is the twin of the function of the same name in `srcnn_fused.reference`, wh
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import _extension, ops, reference
 from ._checks import (
@@ -41,6 +43,22 @@ def _why_no_kernel(op: str, x: Tensor) -> str | None:
     dtypes = ops.FORWARD_DTYPES[device] if op == "srcnn_forward" else (torch.float32,)
     if x.dtype not in dtypes:
         return f"there is no fused kernel for {x.dtype} on {device}"
+    return None
+
+
+def _why_not_transformed(*tensors: Tensor) -> str | None:
+    """Why the ops cannot take these tensors as they are, or None: they have a backward only.
+
+    Forward-mode tangents would be lost in them without a word.
+    """
+    unpack: Any = forward_ad.unpack_dual  # untyped in torch
+    if any(unpack(tensor).tangent is not None for tensor in tensors):
+        return "the fused kernels have no forward-mode derivative"
+    # torch.compile cannot trace this question, and has transforms of its own kind.
+    if not torch.compiler.is_compiling():
+        is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+        if any(is_wrapped(tensor) for tensor in tensors):
+            return "the fused kernels cannot run under torch.func (jvp, grad, vmap, ...)"
     return None
 
 
@@ -109,8 +127,8 @@ def srcnn(
 
     Under autocast everything is computed in the widest dtype among the tensors.
 
-    Returns [N, c, scale * h, scale * w]. Differentiable in every tensor; the fused kernel once, the
-    reference any number of times.
+    Returns [N, c, scale * h, scale * w]. Differentiable in every tensor; the fused kernel once and
+    backwards, the reference any number of times, forwards (jvp) and under torch.func too.
 
     Raises:
         TypeError, ValueError: an argument of the wrong type, dtype, device, shape or value.
@@ -141,7 +159,11 @@ def srcnn(
                 backend=backend,
             )
     check_srcnn(x, weight1, bias1, weight2, bias2, weight3, bias3, bicubic, padding_mode)
-    reason = None if backend == "reference" else why_not_fused(x, weight1, weight2, weight3)
+    reason = None
+    if backend != "reference":
+        reason = why_not_fused(x, weight1, weight2, weight3) or _why_not_transformed(
+            x, weight1, bias1, weight2, bias2, weight3, bias3
+        )
     if _use_fused(backend, reason):
         return ops.srcnn_forward(
             x, weight1, bias1, weight2, bias2, weight3, bias3, factor, bicubic, padding_mode
@@ -214,7 +236,9 @@ def bicubic_resize(
     check_bicubic_input(x, convention)
     height, width = x.shape[-2:]
     geometry = resize_geometry(height, width, scale, size, convention)
-    reason = None if backend == "reference" else _why_no_kernel("bicubic_resize", x)
+    reason = None
+    if backend != "reference":
+        reason = _why_no_kernel("bicubic_resize", x) or _why_not_transformed(x)
     # The reference is the only path that 8-bit images have, and a good one: nothing to warn about.
     if _use_fused(backend, reason, quiet=x.dtype == torch.uint8):
         batched = x.reshape((1,) * (4 - x.dim()) + tuple(x.shape))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from sample_inputs import CONVENTIONS, LAYOUTS, PADDING_MODES, Case, image, network
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from srcnn_fused import _extension, functional, reference
 
@@ -293,6 +294,64 @@ def test_no_gradient_is_recorded_where_none_is_wanted(extension: None) -> None:
     assert not functional.srcnn(*tensors).requires_grad
     with torch.inference_mode():
         assert functional.srcnn(*tensors).shape == tensors[0].shape
+
+
+# --- forward mode and torch.func ------------------------------------------------------------------
+
+
+def enlarged_by(backend: str) -> Callable[..., Tensor]:
+    return functools.partial(functional.srcnn, scale=2, backend=backend)
+
+
+def resized_by(backend: str) -> Callable[..., Tensor]:
+    return lambda x, *_: functional.bicubic_resize(x, scale=1.5, backend=backend)
+
+
+def dual_tangent(f: Callable[..., Tensor], x: Tensor, *parameters: Tensor) -> Tensor:
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(f(forward_ad.make_dual(x, x + 1), *parameters)).tangent
+
+
+TRANSFORMS: dict[str, Callable[..., Tensor]] = {
+    "dual": dual_tangent,
+    "jvp": lambda f, x, *p: torch.func.jvp(lambda x: f(x, *p), (x,), (x + 1,))[1],
+    "grad": lambda f, x, *p: torch.func.grad(lambda x: f(x, *p).square().sum())(x),
+    "vmap": lambda f, x, *p: torch.func.vmap(lambda x: f(x, *p))(torch.stack((x, 2 * x))),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("make", [enlarged_by, resized_by])
+def test_forward_mode_and_function_transforms_take_the_reference(
+    make: Callable[[str], Callable[..., Tensor]],
+    transform: str,
+    extension: None,
+    fresh_warnings: None,
+) -> None:
+    tensors = SMALL.tensors()
+    apply = TRANSFORMS[transform]
+    reason = "forward-mode derivative" if transform == "dual" else "forward-mode|under torch.func"
+    with pytest.warns(UserWarning, match=f"running the slower .*({reason})"):
+        actual = apply(make("auto"), *tensors)
+    expected = apply(make("reference"), *tensors)
+    assert expected.abs().max() > 0.01
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+    with pytest.raises(RuntimeError, match=f'^backend="fused" cannot run: .*({reason})'):
+        apply(make("fused"), *tensors)
+
+
+def test_a_tangent_of_a_parameter_is_not_lost(extension: None, fresh_warnings: None) -> None:
+    x, weight1, bias1, *others = SMALL.tensors()
+
+    def tangent(backend: str) -> Tensor:
+        with forward_ad.dual_level():
+            bias = forward_ad.make_dual(bias1, torch.ones(64))
+            y = functional.srcnn(x, weight1, bias, *others, backend=backend)
+            return forward_ad.unpack_dual(y).tangent
+
+    with pytest.warns(UserWarning, match="no forward-mode derivative"):
+        actual = tangent("auto")
+    torch.testing.assert_close(actual, tangent("reference"), rtol=0, atol=0)
 
 
 # --- argument errors ------------------------------------------------------------------------------
