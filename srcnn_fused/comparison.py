@@ -68,7 +68,7 @@ def write_comparison(
         with replacing(path) as temporary:
             sheet.save(temporary)
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _caption(method: str, scores: Scores) -> str:

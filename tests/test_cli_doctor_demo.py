@@ -115,7 +115,12 @@ def test_demo_writes_the_sheet_and_prints_decibels(tmp_path, model):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("sheet.jpg", "must end in .png"), ("", "must end in .png"), ("there.png", "exists already")],
+    [
+        ("sheet.jpg", "must end in .png"),
+        ("", "must end in .png"),
+        ("there.png", "exists already"),
+        ("gone/a.png", "gone does not exist"),
+    ],
 )
 def test_demo_refuses_a_bad_output(tmp_path, model, name, reason):
     (tmp_path / "there.png").write_bytes(b"precious")

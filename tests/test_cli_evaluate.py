@@ -69,9 +69,9 @@ def test_a_port_is_read_off_its_shapes_and_the_flags_say_the_rest(run, images, t
         ("border", ("--border", 12)),
         ("pil", ("--bicubic", "pil")),
     ):
-        result = run(*flags, *extra, "--json", tmp_path / "scores.json")
+        result = run(*flags, *extra, "--json", tmp_path / f"{name}.json")
         assert result.exit_code == 0, result.output
-        psnr[name] = json.loads((tmp_path / "scores.json").read_text())["mean"]["srcnn"]["psnr"]
+        psnr[name] = json.loads((tmp_path / f"{name}.json").read_text())["mean"]["srcnn"]["psnr"]
     assert psnr["default"] == psnr["zeros"]
     assert len({psnr[name] for name in ("zeros", "replicate", "border", "pil")}) == 4
 
@@ -92,7 +92,8 @@ def test_a_model_of_another_scale_is_measured_and_pointed_out(run, images, tmp_p
     FusedSRCNN(kernel_sizes=(9, 1, 5), scale=3).save_pretrained(model)
     result = run("--data", images, "-s", 2, "-m", model)
     assert result.exit_code == 0, result.output
-    assert "was made for x3, and is measured at x2" in result.stderr
+    note = f"srcnn-fused: note: {model} was made for x3, and is measured at x2\n"
+    assert result.stderr.endswith(note)
 
 
 def test_a_shipped_network_is_found_by_its_name_and_the_scale(run, images):
@@ -100,6 +101,35 @@ def test_a_shipped_network_is_found_by_its_name_and_the_scale(run, images):
     assert result.exit_code == 0, result.output
     assert "images x3, 9-1-5" in result.stdout
     assert "made for" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [(("--json", "scores.json"), "scores.json"), (("--save", "sheets"), "sheets/wide-x3.png")],
+)
+def test_results_are_not_overwritten_unasked(run, images, tmp_path, monkeypatch, words, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sheets").mkdir()
+    (tmp_path / name).write_bytes(b"precious")
+    flags = ("--data", images, "-s", 3, "-m", "9-1-5", *words)
+    with monkeypatch.context() as patch:  # refused before anything is measured
+        patch.setattr("srcnn_fused.evaluate.evaluate", None)
+        result = run(*flags)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"srcnn-fused: error: {words[0]} {name}: exists already; --overwrite replaces it\n"
+    )
+    assert (tmp_path / name).read_bytes() == b"precious"
+    result = run(*flags, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / name).read_bytes() != b"precious"
+
+
+def test_a_results_folder_is_missed_before_anything_is_measured(run, images, monkeypatch):
+    monkeypatch.setattr("srcnn_fused.evaluate.evaluate", None)
+    result = run("--data", images, "-s", 3, "-m", "9-1-5", "--json", images / "no" / "f.json")
+    assert result.exit_code == 1
+    assert f"the folder {images / 'no'} does not exist" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -115,10 +145,17 @@ def test_a_shipped_network_is_found_by_its_name_and_the_scale(run, images):
             ("--data", "images", "-m", "9-1-5-x3", "--border", "30"),
             "small is 48x48: nothing is left",
         ),
-        (("--data", "images", "-m", "9-1-5-x3", "--json", "no/such/f.json"), "cannot be written"),
+        (
+            ("--data", "images", "-m", "9-1-5-x3", "--json", "no/such/f.json"),
+            "--json no/such/f.json: cannot be written: the folder no/such does not exist",
+        ),
+        (
+            ("--data", "images", "-m", "9-1-5-x3", "--json", "images"),
+            "--json images: is a folder; the output must be a file",
+        ),
         (
             ("--data", "images", "-m", "9-1-5-x3", "--save", "text.pth"),
-            "cannot be used: File exists",
+            "--save text.pth: cannot be used: File exists",
         ),
     ],
 )

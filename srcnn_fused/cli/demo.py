@@ -60,13 +60,12 @@ def demo(
     from .._files import replacing
     from ..errors import UserError
     from ._load_model import load_model
+    from ._targets import check_folder_of, check_target
 
     if output.suffix.lower() != ".png":
         raise UserError(f"-o {output}: the sheet is a PNG file, its name must end in .png")
-    if output.is_dir():
-        raise UserError(f"-o {output}: is a folder; the sheet needs a file name")
-    if output.exists() and not overwrite:
-        raise UserError(f"-o {output}: exists already; --overwrite replaces it")
+    check_target(output, overwrite=overwrite, option="-o")
+    check_folder_of(output, option="-o")
     network = load_model(model, scale, device, "float32", "auto")
     panels = make_panels(network)
     sheet = draw_sheet(panels)

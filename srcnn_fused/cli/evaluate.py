@@ -49,6 +49,9 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="Write bicubic | SRCNN | truth of each image here."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of --json and --save that exist.")
+    ] = False,
 ) -> None:
     """Measure PSNR, SSIM and MS-SSIM of bicubic and of a network, by the papers' protocol.
 
@@ -62,18 +65,19 @@ def evaluate(
     from ..errors import UserError
     from ..evaluate import evaluate as run_evaluation
 
+    _check_results(json, save, data, scale, overwrite=overwrite)
     network = _load(model, scale, backend, bicubic=bicubic, padding_mode=padding_mode)
     if save is not None:
         try:
             save.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--save {save} cannot be used: {error.strerror}") from None
+            raise UserError(f"--save {save}: cannot be used: {error.strerror}") from None
     with Console(stderr=True).status("evaluating") as status:
 
         def on_image(sample: Sample, output: Tensor, scores: dict[str, Scores]) -> None:
             status.update(f"evaluated {sample.name}")
             if save is not None:
-                path = save / f"{sample.name}-x{scale}.png"
+                path = _sheet(save, sample.name, scale)
                 write_comparison(path, sample, output, scores, scale=scale, bicubic=network.bicubic)
 
         try:
@@ -88,7 +92,27 @@ def evaluate(
             with replacing(json) as temporary:
                 temporary.write_text(report.to_json(), encoding="utf-8")
         except OSError as error:
-            raise UserError(f"--json {json} cannot be written: {error.strerror}") from None
+            raise UserError(f"--json {json}: cannot be written: {error.strerror}") from None
+
+
+def _check_results(
+    json: Path | None, save: Path | None, data: Path, scale: int, *, overwrite: bool
+) -> None:
+    """Raises UserError for what would otherwise fail at the end of a long run."""
+    from ..data import list_images
+    from ..evaluate import image_names
+    from ._targets import check_folder_of, check_target
+
+    if json is not None:
+        check_target(json, overwrite=overwrite, option="--json")
+        check_folder_of(json, option="--json")
+    if save is not None:
+        for name in image_names(list_images(data)):
+            check_target(_sheet(save, name, scale), overwrite=overwrite, option="--save")
+
+
+def _sheet(folder: Path, name: str, scale: int) -> Path:
+    return folder / f"{name}-x{scale}.png"
 
 
 def _load(model: str, scale: int, backend: str, **flags: str | None) -> FusedSRCNN:
@@ -96,6 +120,7 @@ def _load(model: str, scale: int, backend: str, **flags: str | None) -> FusedSRC
     from .. import pretrained
     from ..errors import UserError
     from ..modules import FusedSRCNN
+    from ._messages import say
 
     overrides = {name: value for name, value in flags.items() if value is not None}
     try:
@@ -105,7 +130,7 @@ def _load(model: str, scale: int, backend: str, **flags: str | None) -> FusedSRC
     except (ValueError, FileNotFoundError) as error:
         raise UserError(str(error)) from None
     if made_for not in (None, scale):
-        typer.echo(f"note: {model} was made for x{made_for}, and is measured at x{scale}", err=True)
+        say(f"note: {model} was made for x{made_for}, and is measured at x{scale}")
     return network
 
 

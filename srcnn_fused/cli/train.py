@@ -98,6 +98,7 @@ def train(
     from ..train import Stopped, TrainConfig
     from ..train import train as run_training
     from ..training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+    from ._messages import say
     from ._training_progress import training_progress
 
     if out is None:
@@ -128,7 +129,7 @@ def train(
                 should_stop=lambda: bool(stopping),
             )
     except Stopped as stopped:
-        typer.echo(f"saved after {stopped.iteration} iterations; --resume goes on", err=True)
+        say(f"saved after {stopped.iteration} iterations; --resume goes on")
         raise
     typer.echo(f"{result.model_path}: {result.best_psnr:.2f} dB on {Path(config.val).name}")
 

@@ -11,7 +11,6 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from types import FrameType
 
     from ..modules import FusedSRCNN
@@ -101,7 +100,7 @@ def upscale(
     from ..imaging import MAX_PIXELS
     from ._heap import return_large_blocks
     from ._load_model import load_model
-    from ._messages import describe, show_traceback
+    from ._messages import describe, say, show_traceback
     from ._plan import make_plan
     from ._upscale_progress import UpscaleProgress
 
@@ -141,7 +140,7 @@ def upscale(
         failed = [str(job.source) for job in plan.jobs if not run(job)]
     if failed and len(plan.jobs) > 1:
         line = f"{len(failed)} of {len(plan.jobs)} files failed: {', '.join(failed)}"
-        typer.echo(f"srcnn-fused: {line}", err=True)
+        say(line)
     if failed:
         raise typer.Exit(1)
 
@@ -176,9 +175,10 @@ def _enlarge(
     from ..errors import UserError
     from ..imaging import WRITABLE, Encoding, open_writer, read_picture
     from ..upscale import upscale_bands
+    from ._targets import check_target
 
     source, target = job.source, job.target
-    _check_target(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite)
     progress.start(job)
     begun = time.monotonic()
     picture = read_picture(source, max_pixels=max_pixels)
@@ -214,7 +214,7 @@ def _enlarge(
                 for _, band in upscale_bands(pixels, network, alpha=alpha, dtype=depth):
                     writer.put(band)
                     progress.advance(band.shape[0] * band.shape[1])
-            _check_target(target, overwrite=overwrite)  # it may have come into being meanwhile
+            check_target(target, overwrite=overwrite)  # it may have come into being meanwhile
     except UserError as error:
         line = str(error)
         raise UserError(line if str(target) in line else f"{source}: {line}") from None
@@ -227,12 +227,3 @@ def _enlarge(
         line = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(f"{source}: {line}") from None
     progress.finish(job, encoding.width, encoding.height, time.monotonic() - begun)
-
-
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    from ..errors import UserError
-
-    if target.is_dir():
-        raise UserError(f"{target}: is a folder; the output must be a file")
-    if target.exists() and not overwrite:
-        raise UserError(f"{target}: exists already; --overwrite replaces it")
