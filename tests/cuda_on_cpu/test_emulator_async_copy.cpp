@@ -50,10 +50,10 @@ __global__ void matmul_kernel(const float* a, const float* b, float* c, int n, F
 }
 
 bool product_is_right(Fault fault) {
-  const int n = 61;
+  const int n = 45;
   const std::vector<float> a = small_integers(n * n, 1), b = small_integers(n * n, 2);
   std::vector<float> c(n * n, NAN);
-  SRCNN_LAUNCH(matmul_kernel, dim3(4, 4), dim3(16, 16), 4 * 256 * sizeof(float), nullptr, a.data(), b.data(), c.data(), n,
+  SRCNN_LAUNCH(matmul_kernel, dim3(3, 3), dim3(16, 16), 4 * 256 * sizeof(float), nullptr, a.data(), b.data(), c.data(), n,
                fault);
   REQUIRE(cudaGetLastError() == cudaSuccess);
   for (int i = 0; i < n; ++i) {

@@ -1,5 +1,5 @@
 // A stand-in for the CUDA runtime that runs kernels on the CPU. It holds what csrc/cuda/ uses, with the real names, values
-// and errors; see README.md in this folder's parent for what it catches.
+// and errors. src/block.h says what its scheduler catches and what not.
 #pragma once
 
 #include <algorithm>
