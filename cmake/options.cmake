@@ -14,3 +14,15 @@ function(srcnn_fused_compile_options target)
     target_link_options(${target} PUBLIC -fsanitize=${SRCNN_FUSED_SANITIZE})
   endif()
 endfunction()
+
+# nvcc's side: the same strictness in the host's half (nvcc's own output is not -Wpedantic), every warning of the device
+# compilers, and as many architectures at a time as there are cores.
+function(srcnn_fused_cuda_compile_options target)
+  set(werror "")
+  if(SRCNN_FUSED_WERROR)
+    set(werror -Werror=all-warnings -Xcompiler=-Werror)
+  endif()
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CUDA>:--threads=0 -Xcompiler=-Wall,-Wextra ${werror}>
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>)
+endfunction()
