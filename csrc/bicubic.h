@@ -18,6 +18,14 @@
 
 namespace srcnn {
 
+// The scales that make sense: smaller ones have windows of millions of samples, or of a thousand images side by side, for
+// one sample of output.
+inline constexpr double kMinScale = 1e-6, kMaxScale = 1e9, kMinOutput = 1e-3;
+
+inline bool is_sensible_scale(double scale, int64_t in_size) {
+  return scale >= kMinScale && scale <= kMaxScale && scale * static_cast<double>(in_size) >= kMinOutput;
+}
+
 struct ResampleAxis {
   Bicubic bicubic;
   int64_t in_size;

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "bicubic.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
 #include "op_arguments.h"
@@ -46,8 +47,9 @@ Tensor bicubic_resize_cpu(const Tensor& x,  // [N, C, h, w]
   check_image<float>(x);
   STD_TORCH_CHECK(out_height >= 1 && out_width >= 1 && out_height < INT32_MAX && out_width < INT32_MAX,
                   "size must be at least 1 and below 2^31, got (", out_height, ", ", out_width, ")");
-  STD_TORCH_CHECK(scale_height > 0 && scale_width > 0 && scale_height <= 1e9 && scale_width <= 1e9,
-                  "scale must be positive and finite, got (", scale_height, ", ", scale_width, ")");
+  STD_TORCH_CHECK(is_sensible_scale(scale_height, x.size(2)) && is_sensible_scale(scale_width, x.size(3)),
+                  "scale must be from ", kMinScale, " to ", kMaxScale, ", and at least ", kMinOutput, " / length, got (",
+                  scale_height, ", ", scale_width, ") for ", x.size(2), " x ", x.size(3), " pixels");
   ResizeProblem problem;
   problem.bicubic = parse_bicubic(convention, "convention");
   problem.scale_height = scale_height;

@@ -13,6 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# As in csrc/bicubic.h: smaller scales have windows of millions of samples, or of a thousand images
+# side by side, for one sample of output.
+MIN_SCALE, MAX_SCALE, MIN_OUTPUT = 1e-6, 1e9, 1e-3
+SIDE_LIMIT = 2**31 - 1  # the kernels count rows and columns in 32 bits
+
 CONVENTIONS = ("matlab", "pil", "torch")
 PADDING_MODES = ("zeros", "replicate")
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -125,6 +130,34 @@ def _pair(name: str, value: Any, kind: str) -> tuple[Any, Any]:
     raise TypeError(f"{name} must be {kind}, got {value!r}")
 
 
+def is_sensible_scale(scale: float, length: int) -> bool:
+    """Whether bicubic resampling of an axis by this scale is worth trying."""
+    return MIN_SCALE <= scale <= MAX_SCALE and scale * length >= MIN_OUTPUT
+
+
+def bad_scale(name: str, scales: tuple[float, float], height: int, width: int) -> str:
+    """The message for scales that are not sensible."""
+    return (
+        f"{name} must be from {MIN_SCALE:g} to {MAX_SCALE:g}, and at least {MIN_OUTPUT:g} / length,"
+        f" got ({float(scales[0]):g}, {float(scales[1]):g}) for {height} x {width} pixels"
+    )
+
+
+def _check_scales(name: str, scales: tuple[float, float], height: int, width: int) -> None:
+    # A compiled graph has symbols here, which the ops look at when they are numbers.
+    if torch.compiler.is_compiling():
+        return
+    if not (is_sensible_scale(scales[0], height) and is_sensible_scale(scales[1], width)):
+        raise ValueError(bad_scale(name, scales, height, width))
+
+
+def _check_size(height: int, width: int) -> None:
+    if torch.compiler.is_compiling():
+        return
+    if max(height, width) >= SIDE_LIMIT or height * width >= 2**60:
+        raise ValueError(f"size must be below 2^31 a side and 2^60 in all, got ({height}, {width})")
+
+
 def resize_geometry(
     height: int,
     width: int,
@@ -135,7 +168,9 @@ def resize_geometry(
     """Output size and per-axis scale: (out_height, out_width, scale_height, scale_width).
 
     From a scale, the size is ceil(scale * length) in the matlab convention, as imresize has it, and
-    floor(scale * length), at least 1, in the others. From a size, the scale is out / in.
+    floor(scale * length), at least 1, in the others. From a size, the scale is out / in. Scales
+    that would take more than a thousand images side by side for one pixel are refused, and sizes
+    that no memory holds.
     """
     if (scale is None) == (size is None):
         raise ValueError(f"give either scale or size, got scale={scale!r} and size={size!r}")
@@ -146,7 +181,10 @@ def resize_geometry(
                 raise TypeError(f"size must be two positive integers, got {size!r}")
             if length < 1:
                 raise ValueError(f"size must be two positive integers, got {size!r}")
-        return out_height, out_width, out_height / height, out_width / width
+        _check_size(out_height, out_width)
+        scales = (out_height / height, out_width / width)
+        _check_scales("size / length", scales, height, width)
+        return out_height, out_width, *scales
 
     kind = "a positive number or (scale_height, scale_width)"
     if isinstance(scale, (int, float)):
@@ -158,12 +196,11 @@ def resize_geometry(
             raise TypeError(f"scale must be {kind}, got {scale!r}")
         if not 0 < factor < math.inf:
             raise ValueError(f"scale must be {kind}, got {scale!r}")
-    return (
-        _scaled_length(height, scale_height, convention),
-        _scaled_length(width, scale_width, convention),
-        float(scale_height),
-        float(scale_width),
-    )
+    _check_scales("scale", (scale_height, scale_width), height, width)
+    out_height = _scaled_length(height, scale_height, convention)
+    out_width = _scaled_length(width, scale_width, convention)
+    _check_size(out_height, out_width)
+    return out_height, out_width, float(scale_height), float(scale_width)
 
 
 def _scaled_length(length: int, scale: float, convention: str) -> int:

@@ -17,11 +17,9 @@ import torch
 from torch import Tensor
 
 from . import _extension, reference
-from ._checks import CONVENTIONS, PADDING_MODES
+from ._checks import CONVENTIONS, PADDING_MODES, SIDE_LIMIT, bad_scale, is_sensible_scale
 
 __all__ = ["bicubic_resize", "bicubic_resize_backward", "srcnn_backward", "srcnn_forward"]
-
-_SIDE_LIMIT = 2**31 - 1  # the kernels count rows and columns in 32 bits
 
 # What the kernels of srcnn_forward compute in, where there are any; bicubic_resize has float32.
 FORWARD_DTYPES = {
@@ -140,10 +138,18 @@ def _check_image(x: Tensor, dtype: torch.dtype = torch.float32) -> None:
         f"x must be [N, C, H, W] with H and W at least 1, got {_shape(x)}",
     )
     _check(
-        _below(_SIDE_LIMIT, x.shape[2], x.shape[3]),
+        _below(SIDE_LIMIT, x.shape[2], x.shape[3]),
         f"x must have sides below 2^31, got {_shape(x)}",
     )
     _check_dtype(x, "x", dtype)
+
+
+def _check_scales(scales: tuple[float, float], height: int, width: int) -> None:
+    for scale, length in zip(scales, (height, width), strict=True):
+        # Symbols pass, as in _below.
+        known = isinstance(scale, float) and isinstance(length, int)
+        if known and not is_sensible_scale(scale, length):
+            raise RuntimeError(bad_scale("scale", scales, height, width))
 
 
 def _check_shape(tensor: Tensor, name: str, expected: Sequence[int]) -> None:
@@ -188,7 +194,7 @@ def _check_forward(
     _check_shape(bias3, "bias3", (channels,))
     _check(scale >= 1, f"scale must be at least 1, got {scale}")
     _check(
-        _below(_SIDE_LIMIT // scale, x.shape[2], x.shape[3]),
+        _below(SIDE_LIMIT // scale, x.shape[2], x.shape[3]),
         f"scale must keep the sides below 2^31, got {scale} for x of {_shape(x)}",
     )
     _check_choice("bicubic", bicubic, CONVENTIONS)
@@ -225,13 +231,10 @@ def _bicubic_resize_fake(
 ) -> Tensor:
     _check_image(x)
     _check(
-        out_height >= 1 and out_width >= 1 and _below(_SIDE_LIMIT, out_height, out_width),
+        out_height >= 1 and out_width >= 1 and _below(SIDE_LIMIT, out_height, out_width),
         f"size must be at least 1 and below 2^31, got ({out_height}, {out_width})",
     )
-    _check(
-        0 < scale_height <= 1e9 and 0 < scale_width <= 1e9,
-        f"scale must be positive and finite, got ({scale_height}, {scale_width})",
-    )
+    _check_scales((scale_height, scale_width), x.shape[2], x.shape[3])
     _check_choice("convention", convention, CONVENTIONS)
     return x.new_empty((x.shape[0], x.shape[1], out_height, out_width))
 
@@ -311,13 +314,10 @@ def _check_resize_backward(
     )
     _check_dtype(grad_output, "grad_output")
     _check(
-        height >= 1 and width >= 1 and _below(_SIDE_LIMIT, height, width),
+        height >= 1 and width >= 1 and _below(SIDE_LIMIT, height, width),
         f"size must be at least 1 and below 2^31, got ({height}, {width})",
     )
-    _check(
-        0 < scale_height <= 1e9 and 0 < scale_width <= 1e9,
-        f"scale must be positive and finite, got ({scale_height}, {scale_width})",
-    )
+    _check_scales((scale_height, scale_width), height, width)
     _check_choice("convention", convention, CONVENTIONS)
 
 

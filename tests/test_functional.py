@@ -439,6 +439,9 @@ def test_srcnn_refuses_bad_options(
         function(*SMALL.tensors(), **options)
 
 
+SMALL_SCALE = r"scale must be from 1e-06 to 1e\+09, and at least 0\.001 / length, got "
+
+
 @pytest.mark.parametrize("function", [functional.bicubic_resize, reference.bicubic_resize])
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
@@ -453,6 +456,23 @@ def test_srcnn_refuses_bad_options(
         ((2, 2), {"scale": (2, -1)}, r"scale must be a positive number or .*, got \(2, -1\)"),
         ((2, 2), {"scale": math.nan}, "scale must be a positive number or .*, got nan"),
         ((2, 2), {"scale": math.inf}, "scale must be a positive number or .*, got inf"),
+        *(
+            (
+                (8, 8),
+                {"scale": scale, "convention": convention},
+                SMALL_SCALE + rf"\({got}, {got}\).*",
+            )
+            for scale, got in ((1e-10, "1e-10"), (1e-7, "1e-07"), (1e300, r"1e\+300"))
+            for convention in CONVENTIONS
+        ),
+        ((8, 8), {"scale": (1, 1e-4)}, SMALL_SCALE + r"\(1, 0\.0001\) for 8 x 8 pixels"),
+        ((8, 8), {"scale": (1, 1e9)}, r"size must be below 2\^31 .*, got \(8, 8000000000\)"),
+        ((2, 2), {"size": (2**31, 1)}, r"size must be below 2\^31 .*, got \(2147483648, 1\)"),
+        (
+            (2, 2),
+            {"size": (2**30, 2**30)},
+            r"size must be .* 2\^60 in all, got \(1073741824, 1073741824\)",
+        ),
         ((2, 2), {"scale": "2"}, "scale must be a positive number or .*, got '2'"),
         ((2, 2), {"size": 4}, r"size must be \(height, width\), got 4"),
         ((2, 2), {"size": (4, 0)}, r"size must be two positive integers, got \(4, 0\)"),
@@ -477,6 +497,21 @@ def test_bicubic_refuses_bad_arguments(
         message = re.escape(message)
     with pytest.raises((TypeError, ValueError), match=f"^{message}$"):
         function(torch.rand(shape), **options)
+
+
+@pytest.mark.parametrize("function", [functional.bicubic_resize, reference.bicubic_resize])
+def test_bicubic_refuses_to_make_one_pixel_of_ten_million(function: Callable[..., Tensor]) -> None:
+    message = r"^size / length must be from 1e-06 .*, got \(1, 1e-07\) for 1 x 10000000 pixels$"
+    with pytest.raises(ValueError, match=message):
+        function(torch.zeros(1, 1).expand(1, 10**7), size=(1, 1))
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_bicubic_makes_one_pixel_of_the_smallest_scale(convention: str, extension: None) -> None:
+    x = torch.rand(8, 8)
+    actual = functional.bicubic_resize(x, scale=1.3e-4, convention=convention)
+    expected = reference.bicubic_resize(x.double(), scale=1.3e-4, convention=convention)
+    torch.testing.assert_close(actual.double(), expected, rtol=0, atol=1e-4)
 
 
 def test_bicubic_refuses_other_dtypes() -> None:

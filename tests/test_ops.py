@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 
@@ -116,7 +117,14 @@ BAD_RESIZE: list[tuple[dict[str, object], str]] = [
     ({"x": torch.rand(1, 1, 6, 7).half()}, "x must be float32"),
     ({"out_width": 0}, "size must be at least 1 and below 2^31, got (9, 0)"),
     ({"out_height": 2**31}, "size must be at least 1 and below 2^31, got (2147483648, 3)"),
-    ({"scale_width": 0.0}, "scale must be positive and finite, got (1.5, 0"),
+    *(
+        (
+            {"scale_width": scale},
+            "scale must be from 1e-06 to 1e+09, and at least 0.001 / length, "
+            f"got (1.5, {scale:g}) for 6 x 7 pixels",
+        )
+        for scale in (0.0, -1.0, math.nan, math.inf, 1e300, 1e-10, 1e-7, 1e-4)
+    ),
     ({"convention": "bicubic"}, "convention must be 'matlab', 'pil' or 'torch', got 'bicubic'"),
 ]
 
@@ -164,7 +172,7 @@ def test_srcnn_backward_refuses_its_own(
 @pytest.mark.parametrize(("changes", "message"), BAD_RESIZE, ids=[m for _, m in BAD_RESIZE])
 def test_bicubic_refuses(changes: dict[str, object], message: str) -> None:
     assert_real_and_fake_refuse("bicubic_resize", resize_arguments(**changes), message)
-    message = message.replace("x must", "grad_output must")
+    message = message.replace("x must", "grad_output must").replace("6 x 7", "9 x 3")
     arguments = resize_arguments(**changes)
     assert_real_and_fake_refuse("bicubic_resize_backward", arguments, message)
 
