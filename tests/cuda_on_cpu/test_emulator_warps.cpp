@@ -124,7 +124,7 @@ __global__ void wrong_mask_kernel(Mask fault, float* out) {
   float value = 1.0f;
   switch (fault) {
     case Mask::kNotItself:
-      value = __shfl_xor_sync(0xfffffffeu, value, 1);
+      value = static_cast<float>(__ballot_sync(0xfffffffeu, 1));
       break;
     case Mask::kUnlike:
       value = __shfl_xor_sync(lane < 16 ? kAll : 0xffff0000u, value, 1);
