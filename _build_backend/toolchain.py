@@ -21,9 +21,9 @@ PROBE = """
 int main() { return std::span<int>().size(); }
 """
 
-# Turing has no bf16 and no tf32; newer chips than the last one named run its PTX.
-CUDA_ARCHITECTURES = "8.0;8.6;8.9;9.0;10.0;12.0+PTX"
-CUDA_ARCHITECTURES_BEFORE_12_8 = "8.0;8.6;8.9;9.0+PTX"
+# From Turing on, the oldest that CUDA 13 compiles for; newer chips than the last one named run its PTX.
+CUDA_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"
+CUDA_ARCHITECTURES_BEFORE_12_8 = "7.5;8.0;8.6;8.9;9.0+PTX"
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
