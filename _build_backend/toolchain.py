@@ -21,7 +21,7 @@ PROBE = """
 int main() { return std::span<int>().size(); }
 """
 
-# From Turing on, the oldest that CUDA 13 compiles for; newer chips than the last one named run its PTX.
+# From Turing on, the oldest that CUDA 13 knows; newer chips than the last run its PTX.
 CUDA_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"
 CUDA_ARCHITECTURES_BEFORE_12_8 = "7.5;8.0;8.6;8.9;9.0+PTX"
 
