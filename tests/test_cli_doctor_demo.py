@@ -129,3 +129,30 @@ def test_demo_refuses_a_bad_output(tmp_path, model, name, reason):
     assert reason in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert (tmp_path / "there.png").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("scale", [1, 9, 161, 300, 481, -3])
+def test_demo_refuses_scales_that_leave_nothing_to_show(tmp_path, scale):
+    network = FusedSRCNN(kernel_sizes=(9, 1, 5))
+    network.save_pretrained(tmp_path / "any.safetensors")
+    words = ["-o", str(tmp_path / "a.png"), "-m", str(tmp_path / "any.safetensors")]
+    result = runner.invoke(app, ["demo", *words, "-s", str(scale)])
+    assert result.exit_code == 1
+    assert result.stderr == f"srcnn-fused: error: --scale must be from 2 to 8 here, got {scale}\n"
+
+
+def test_demo_refuses_a_model_for_such_a_scale(tmp_path):
+    FusedSRCNN(kernel_sizes=(9, 1, 5), scale=12).save_pretrained(tmp_path / "x12.safetensors")
+    words = ["-o", str(tmp_path / "a.png"), "-m", str(tmp_path / "x12.safetensors")]
+    result = runner.invoke(app, ["demo", *words])
+    assert result.exit_code == 1
+    assert result.stderr == "srcnn-fused: error: --scale must be from 2 to 8 here, got 12\n"
+
+
+@pytest.mark.parametrize("scale", [2, 7, 8])
+def test_demo_at_the_scales_it_takes(tmp_path, scale):
+    FusedSRCNN(kernel_sizes=(9, 1, 5), scale=scale).save_pretrained(tmp_path / "m.safetensors")
+    words = ["-o", str(tmp_path / "a.png"), "-m", str(tmp_path / "m.safetensors")]
+    result = runner.invoke(app, ["demo", *words])
+    assert result.exit_code == 0, result.output
+    assert f"SRCNN 9-1-5 x{scale}" in result.output

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Pixels8 = npt.NDArray[np.uint8]  # [H, W, 3]
 
 _SIDE = 480  # of the picture; a multiple of 2, 3 and 4
+_SCALES = (2, 8)  # above, hardly a pixel is left of the parts that are shown enlarged
 _ZOOM = 4
 _CROP = (276, 88)  # left and top of the part that is shown enlarged, side _SIDE / _ZOOM
 _MARGIN, _GAP = 28, 18
@@ -66,7 +67,9 @@ def demo(
         raise UserError(f"-o {output}: the sheet is a PNG file, its name must end in .png")
     check_target(output, overwrite=overwrite, option="-o")
     check_folder_of(output, option="-o")
+    _check_scale(scale)
     network = load_model(model, scale, device, "float32", "auto")
+    _check_scale(network.scale)
     panels = make_panels(network)
     sheet = draw_sheet(panels)
     try:
@@ -77,6 +80,13 @@ def demo(
     for panel in panels:
         typer.echo(f"{panel.title:<16} {panel.detail}")
     typer.echo(f"written to {output}")
+
+
+def _check_scale(scale: int | None) -> None:
+    from ..errors import UserError
+
+    if scale is not None and not _SCALES[0] <= scale <= _SCALES[1]:
+        raise UserError(f"--scale must be from {_SCALES[0]} to {_SCALES[1]} here, got {scale}")
 
 
 def make_panels(network: FusedSRCNN) -> list[Panel]:
