@@ -131,6 +131,23 @@ def test_outputs_of_an_earlier_run_are_not_enlarged_again():
     assert files() == ["in/a.png", "in/a_x3.png"]
 
 
+def test_outputs_that_a_shell_has_named_are_not_enlarged_again():
+    picture("a.jpg")
+    picture("b.jpg", seed=1)
+    assert run("a.jpg", "b.jpg").exit_code == 0
+    everything = files()
+    assert everything == ["a.jpg", "a_x3.jpg", "b.jpg", "b_x3.jpg"]
+    result = run(*everything, "--skip-existing")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        "srcnn-fused: note: left out, being outputs of other inputs: a_x3.jpg, b_x3.jpg",
+        "a_x3.jpg exists, skipped",
+        "b_x3.jpg exists, skipped",
+    ]
+    assert run("a_x3.jpg").exit_code == 0  # by itself it is an input like any other
+    assert files() == [*everything[:2], "a_x3_x3.jpg", *everything[2:]]
+
+
 def test_nothing_is_overwritten_unasked():
     picture("a.png")
     Path("a_x3.png").write_bytes(b"precious")

@@ -101,7 +101,9 @@ def make_plan(
 
 
 def _already_outputs(targets: Mapping[_Found, Path], overwrite: bool) -> set[_Found]:
-    """Inputs found in folders that are outputs of other inputs.
+    """Inputs that are outputs of other inputs.
+
+    A shell that expands `*.jpg` names the outputs of an earlier run too.
 
     Raises:
         UserError: an input that the user named would be overwritten.
@@ -112,13 +114,14 @@ def _already_outputs(targets: Mapping[_Found, Path], overwrite: bool) -> set[_Fo
         victim = by_key.get(_key(target))
         if victim is item:
             raise UserError(f"{item.path} would be written over itself; give --suffix or -o")
-        if victim is not None and not victim.named:
-            left_out.add(victim)
-        elif victim is not None and overwrite:
+        if victim is None:
+            continue
+        if victim.named and overwrite:
             raise UserError(
                 f"{victim.path} is an input and would be overwritten by the output of {item.path}; "
                 "leave it out, or give another --suffix or -o"
             )
+        left_out.add(victim)
     return left_out
 
 
