@@ -62,13 +62,16 @@ def build_facts(compiler: Compiler, cuda: Cuda | None) -> list[tuple[str, str]]:
 def extension(cuda: Cuda | None, sources: list[str], facts: list[tuple[str, str]]) -> Any:
     from torch.utils import cpp_extension
 
+    # Assertions in headers hold their file's name: none of this machine's folders in the binary.
+    torch_folder = Path(cpp_extension.__file__).resolve().parents[1]
+    maps = [f"-ffile-prefix-map={ROOT}=srcnn_fused", f"-ffile-prefix-map={torch_folder}=torch"]
     nvcc_flags = [*NVCC_FLAGS, "-ccbin", shlex.split(os.environ["CXX"])[0]]
     module = cpp_extension.CppExtension(
         "srcnn_fused._C",
         sources,
         include_dirs=[str(ROOT / "csrc")],  # pybind11's headers come with torch's
         define_macros=[("TORCH_TARGET_VERSION", TORCH_TARGET_VERSION), *facts],
-        extra_compile_args={"cxx": CXX_FLAGS, "nvcc": nvcc_flags},
+        extra_compile_args={"cxx": [*CXX_FLAGS, *maps], "nvcc": nvcc_flags},
     )
     # Only the stable ABI may be reached, so the libraries that offer the other one are not linked.
     module.libraries = [name for name in module.libraries if name not in ("c10", "torch_python")]

@@ -5,10 +5,11 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <cstdint>
+#include <exception>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -21,6 +22,15 @@ namespace srcnn {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
+// Throws the parts as one line. STD_TORCH_CHECK would put function, source file and line number in front of it.
+template <class... Parts>
+void check(bool condition, const Parts&... parts) {
+  if (condition) return;
+  std::ostringstream text;
+  (text << ... << parts);
+  throw std::runtime_error(text.str());
+}
+
 inline std::string shape_of(const Tensor& t) {
   std::ostringstream out;
   out << '[';
@@ -32,45 +42,74 @@ inline std::string shape_of(const Tensor& t) {
 inline Bicubic parse_bicubic(const std::string& name, const char* argument) {
   if (name == "matlab") return Bicubic::kMatlab;
   if (name == "pil") return Bicubic::kPil;
-  STD_TORCH_CHECK(name == "torch", argument, " must be 'matlab', 'pil' or 'torch', got '", name, "'");
+  check(name == "torch", argument, " must be 'matlab', 'pil' or 'torch', got '", name, "'");
   return Bicubic::kTorch;
 }
 
 inline Padding parse_padding(const std::string& name) {
   if (name == "zeros") return Padding::kZeros;
-  STD_TORCH_CHECK(name == "replicate", "padding_mode must be 'zeros' or 'replicate', got '", name, "'");
+  check(name == "replicate", "padding_mode must be 'zeros' or 'replicate', got '", name, "'");
   return Padding::kReplicate;
 }
 
-// The element types as torch names them.
+// A type as torch's Python side names it.
+inline std::string type_name(ScalarType type) {
+  switch (type) {
+    case ScalarType::Float:
+      return "float32";
+    case ScalarType::Double:
+      return "float64";
+    case ScalarType::Half:
+      return "float16";
+    case ScalarType::BFloat16:
+      return "bfloat16";
+    case ScalarType::Byte:
+      return "uint8";
+    case ScalarType::Char:
+      return "int8";
+    case ScalarType::Short:
+      return "int16";
+    case ScalarType::Int:
+      return "int32";
+    case ScalarType::Long:
+      return "int64";
+    case ScalarType::Bool:
+      return "bool";
+    case ScalarType::ComplexFloat:
+      return "complex64";
+    case ScalarType::ComplexDouble:
+      return "complex128";
+    default:
+      return torch::headeronly::toString(type);
+  }
+}
+
+// The element types of the kernels.
 template <class T>
 struct Element;
 template <>
 struct Element<float> {
   static constexpr ScalarType kType = ScalarType::Float;
-  static constexpr const char* kName = "float32";
 };
 template <>
 struct Element<Half> {
   static constexpr ScalarType kType = ScalarType::Half;
-  static constexpr const char* kName = "float16";
 };
 template <>
 struct Element<BFloat16> {
   static constexpr ScalarType kType = ScalarType::BFloat16;
-  static constexpr const char* kName = "bfloat16";
 };
 
 template <class T>
 void check_type(const Tensor& t, const char* name) {
-  STD_TORCH_CHECK(t.scalar_type() == Element<T>::kType, name, " must be ", Element<T>::kName);
+  const ScalarType expected = Element<T>::kType;
+  check(t.scalar_type() == expected, name, " must be ", type_name(expected), ", got ", type_name(t.scalar_type()));
 }
 
 template <class T>
 void check_image(const Tensor& x) {
-  STD_TORCH_CHECK(x.dim() == 4 && x.size(2) >= 1 && x.size(3) >= 1, "x must be [N, C, H, W] with H and W at least 1, got ",
-                  shape_of(x));
-  STD_TORCH_CHECK(x.size(2) < INT32_MAX && x.size(3) < INT32_MAX, "x must have sides below 2^31, got ", shape_of(x));
+  check(x.dim() == 4 && x.size(2) >= 1 && x.size(3) >= 1, "x must be [N, C, H, W] with H and W at least 1, got ", shape_of(x));
+  check(x.size(2) < INT32_MAX && x.size(3) < INT32_MAX, "x must have sides below 2^31, got ", shape_of(x));
   check_type<T>(x, "x");
 }
 
@@ -79,7 +118,18 @@ inline void check_shape(const Tensor& t, const char* name, const std::vector<int
   for (size_t d = 0; equal && d < expected.size(); ++d) equal = t.size(static_cast<int64_t>(d)) == expected[d];
   std::ostringstream text;
   for (size_t d = 0; d < expected.size(); ++d) text << (d ? ", " : "") << expected[d];
-  STD_TORCH_CHECK(equal, name, " must be [", text.str(), "], got ", shape_of(t));
+  check(equal, name, " must be [", text.str(), "], got ", shape_of(t));
+}
+
+// An uninitialized tensor like x. What torch says when it has no memory for it takes several lines, with its own source files.
+inline Tensor new_output(const Tensor& x, const std::vector<int64_t>& shape) {
+  try {
+    return torch::stable::new_empty(x, shape);
+  } catch (const std::exception&) {
+    std::ostringstream text;
+    for (size_t d = 0; d < shape.size(); ++d) text << (d ? ", " : "") << shape[d];
+    throw std::runtime_error("not enough memory for an output of [" + text.str() + "]");
+  }
 }
 
 template <class T>
@@ -107,15 +157,14 @@ struct ConvArgument {
 };
 
 inline void check_same_device(const Tensor& t, const char* name, const Tensor& x) {
-  STD_TORCH_CHECK(t.is_cuda() == x.is_cuda() && t.get_device_index() == x.get_device_index(), name,
-                  " must be on the same device as x");
+  check(t.is_cuda() == x.is_cuda() && t.get_device_index() == x.get_device_index(), name, " must be on the same device as x");
 }
 
 template <class T>
 void check_network(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2, const Tensor& bias2,
                    const Tensor& weight3, const Tensor& bias3) {
   const int64_t c = x.size(1);
-  STD_TORCH_CHECK(c == 1 || c == 3, "x must have 1 or 3 channels, got ", shape_of(x));
+  check(c == 1 || c == 3, "x must have 1 or 3 channels, got ", shape_of(x));
   const std::pair<const char*, const Tensor*> all[] = {{"weight1", &weight1}, {"bias1", &bias1},     {"weight2", &weight2},
                                                        {"bias2", &bias2},     {"weight3", &weight3}, {"bias3", &bias3}};
   for (const auto& [name, tensor] : all) {
@@ -125,8 +174,8 @@ void check_network(const Tensor& x, const Tensor& weight1, const Tensor& bias1, 
   check_shape(weight1, "weight1", {kWidth1, c, kKernel1, kKernel1});
   check_shape(bias1, "bias1", {kWidth1});
   const int64_t kernel2 = weight2.dim() == 4 ? weight2.size(3) : 0;
-  STD_TORCH_CHECK(kernel2 == 1 || kernel2 == 3 || kernel2 == 5, "weight2 must be [32, 64, k, k] with k = 1, 3 or 5, got ",
-                  shape_of(weight2));
+  check(kernel2 == 1 || kernel2 == 3 || kernel2 == 5, "weight2 must be [32, 64, k, k] with k = 1, 3 or 5, got ",
+        shape_of(weight2));
   check_shape(weight2, "weight2", {kWidth2, kWidth1, kernel2, kernel2});
   check_shape(bias2, "bias2", {kWidth2});
   check_shape(weight3, "weight3", {c, kWidth2, kKernel3, kKernel3});
@@ -145,14 +194,14 @@ Tensor run_forward(const Tensor& x,        // [N, c, h, w]
                    int64_t scale, const std::string& bicubic, const std::string& padding_mode, const Run& run) {
   check_image<T>(x);
   check_network<T>(x, weight1, bias1, weight2, bias2, weight3, bias3);
-  STD_TORCH_CHECK(scale >= 1, "scale must be at least 1, got ", scale);
-  STD_TORCH_CHECK(x.size(2) < INT32_MAX / scale && x.size(3) < INT32_MAX / scale, "scale must keep the sides below 2^31, got ",
-                  scale, " for x of ", shape_of(x));
+  check(scale >= 1, "scale must be at least 1, got ", scale);
+  check(x.size(2) < INT32_MAX / scale && x.size(3) < INT32_MAX / scale, "scale must keep the sides below 2^31, got ", scale,
+        " for x of ", shape_of(x));
   ForwardProblemOf<T> problem;
   problem.scale = scale;
   problem.bicubic = parse_bicubic(bicubic, "bicubic");
   problem.padding = parse_padding(padding_mode);
-  Tensor output = torch::stable::new_empty(x, {x.size(0), x.size(1), scale * x.size(2), scale * x.size(3)});
+  Tensor output = new_output(x, {x.size(0), x.size(1), scale * x.size(2), scale * x.size(3)});
   if (output.numel() == 0) return output;
   const ConvArgument<T> conv1(weight1, bias1), conv2(weight2, bias2), conv3(weight3, bias3);
   problem.input = view_of<const T>(x);

@@ -45,16 +45,16 @@ Tensor bicubic_resize_cpu(const Tensor& x,  // [N, C, h, w]
                           int64_t out_height, int64_t out_width, double scale_height, double scale_width,
                           const std::string& convention) {
   check_image<float>(x);
-  STD_TORCH_CHECK(out_height >= 1 && out_width >= 1 && out_height < INT32_MAX && out_width < INT32_MAX,
-                  "size must be at least 1 and below 2^31, got (", out_height, ", ", out_width, ")");
-  STD_TORCH_CHECK(is_sensible_scale(scale_height, x.size(2)) && is_sensible_scale(scale_width, x.size(3)),
-                  "scale must be from ", kMinScale, " to ", kMaxScale, ", and at least ", kMinOutput, " / length, got (",
-                  scale_height, ", ", scale_width, ") for ", x.size(2), " x ", x.size(3), " pixels");
+  check(out_height >= 1 && out_width >= 1 && out_height < INT32_MAX && out_width < INT32_MAX,
+        "size must be at least 1 and below 2^31, got (", out_height, ", ", out_width, ")");
+  check(is_sensible_scale(scale_height, x.size(2)) && is_sensible_scale(scale_width, x.size(3)), "scale must be from ",
+        kMinScale, " to ", kMaxScale, ", and at least ", kMinOutput, " / length, got (", scale_height, ", ", scale_width,
+        ") for ", x.size(2), " x ", x.size(3), " pixels");
   ResizeProblem problem;
   problem.bicubic = parse_bicubic(convention, "convention");
   problem.scale_height = scale_height;
   problem.scale_width = scale_width;
-  Tensor output = torch::stable::new_empty(x, {x.size(0), x.size(1), out_height, out_width});
+  Tensor output = new_output(x, {x.size(0), x.size(1), out_height, out_width});
   if (output.numel() == 0) return output;
   problem.input = view_of<const float>(x);
   problem.output = view_of<float>(output);

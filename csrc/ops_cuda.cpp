@@ -18,7 +18,7 @@ namespace {
 
 void* current_stream(int32_t device) {
   void* stream = nullptr;
-  STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr, "this torch has no CUDA");
+  check(aoti_torch_get_current_cuda_stream != nullptr, "this torch has no CUDA");
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(device, &stream));
   return stream;
 }
@@ -26,7 +26,7 @@ void* current_stream(int32_t device) {
 Tensor srcnn_forward_cuda(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                           const Tensor& bias2, const Tensor& weight3, const Tensor& bias3, int64_t scale,
                           const std::string& bicubic, const std::string& padding_mode) {
-  STD_TORCH_CHECK(x.is_cuda(), "x must be on the same device as the weights");
+  check(x.is_cuda(), "x must be on the same device as the weights");
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   const auto run = [&](const auto& problem) { cuda::srcnn_forward(problem, current_stream(x.get_device_index())); };
   const auto forward = [&]<class T>(T) {

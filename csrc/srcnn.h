@@ -71,6 +71,5 @@ inline constexpr int kKernel1 = 9;
 inline constexpr int kKernel3 = 5;
 inline constexpr int kWidth1 = 64;
 inline constexpr int kWidth2 = 32;
-inline constexpr int kMaxKernel2 = 5;
 
 }  // namespace srcnn

@@ -118,7 +118,8 @@ def _below(limit: int, *sides: int) -> bool:
 
 
 def _check_dtype(tensor: Tensor, name: str, dtype: torch.dtype = torch.float32) -> None:
-    _check(tensor.dtype == dtype, f"{name} must be {str(dtype).removeprefix('torch.')}")
+    expected, got = (str(one).removeprefix("torch.") for one in (dtype, tensor.dtype))
+    _check(tensor.dtype == dtype, f"{name} must be {expected}, got {got}")
 
 
 def _forward_dtype(x: Tensor) -> torch.dtype:
@@ -150,6 +151,16 @@ def _check_scales(scales: tuple[float, float], height: int, width: int) -> None:
         known = isinstance(scale, float) and isinstance(length, int)
         if known and not is_sensible_scale(scale, length):
             raise RuntimeError(bad_scale("scale", scales, height, width))
+
+
+def _new_output(x: Tensor, shape: Sequence[int]) -> Tensor:
+    try:
+        return x.new_empty(shape)
+    except RuntimeError:
+        if not all(isinstance(length, int) for length in shape):
+            raise
+        text = ", ".join(map(str, shape))
+        raise RuntimeError(f"not enough memory for an output of [{text}]") from None
 
 
 def _check_shape(tensor: Tensor, name: str, expected: Sequence[int]) -> None:
@@ -218,7 +229,7 @@ def _srcnn_forward_fake(
 ) -> Tensor:
     tensors = (x, weight1, bias1, weight2, bias2, weight3, bias3)
     _check_forward(*tensors, scale, bicubic, padding_mode)
-    return x.new_empty((x.shape[0], x.shape[1], scale * x.shape[2], scale * x.shape[3]))
+    return _new_output(x, (x.shape[0], x.shape[1], scale * x.shape[2], scale * x.shape[3]))
 
 
 def _bicubic_resize_fake(
@@ -236,7 +247,7 @@ def _bicubic_resize_fake(
     )
     _check_scales((scale_height, scale_width), x.shape[2], x.shape[3])
     _check_choice("convention", convention, CONVENTIONS)
-    return x.new_empty((x.shape[0], x.shape[1], out_height, out_width))
+    return _new_output(x, (x.shape[0], x.shape[1], out_height, out_width))
 
 
 # --- The backward ops, through the reference ------------------------------------------------------

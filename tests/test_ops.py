@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import srcnn_fused.ops  # noqa: F401  registers the ops
-from srcnn_fused import FusedSRCNN, functional
+from srcnn_fused import FusedSRCNN, _extension, functional
 
 pytestmark = pytest.mark.usefixtures("extension")
 
@@ -87,10 +88,10 @@ BAD_SRCNN: list[tuple[dict[str, object], str]] = [
         {"x": torch.rand(1, 1, 0, 8)},
         "x must be [N, C, H, W] with H and W at least 1, got [1, 1, 0, 8]",
     ),
-    ({"x": torch.rand(1, 1, 4, 4).double()}, "x must be float32"),
+    ({"x": torch.rand(1, 1, 4, 4).double()}, "x must be float32, got float64"),
     ({"x": torch.rand(1, 2, 4, 4)}, "x must have 1 or 3 channels, got [1, 2, 4, 4]"),
     ({"x": torch.rand(1, 3, 4, 4)}, "weight1 must be [64, 3, 9, 9], got [64, 1, 9, 9]"),
-    ({"bias2": torch.rand(32).half()}, "bias2 must be float32"),
+    ({"bias2": torch.rand(32).half()}, "bias2 must be float32, got float16"),
     ({"weight1": torch.rand(64, 81)}, "weight1 must be [64, 1, 9, 9], got [64, 81]"),
     ({"bias1": torch.rand(63)}, "bias1 must be [64], got [63]"),
     (
@@ -114,7 +115,14 @@ BAD_SRCNN: list[tuple[dict[str, object], str]] = [
 ]
 BAD_RESIZE: list[tuple[dict[str, object], str]] = [
     ({"x": torch.rand(6, 7)}, "x must be [N, C, H, W] with H and W at least 1, got [6, 7]"),
-    ({"x": torch.rand(1, 1, 6, 7).half()}, "x must be float32"),
+    ({"x": torch.rand(1, 1, 6, 7).half()}, "x must be float32, got float16"),
+    *(
+        (
+            {"x": torch.zeros(1, 1, 6, 7, dtype=dtype)},
+            f"x must be float32, got {str(dtype).removeprefix('torch.')}",
+        )
+        for dtype in (torch.uint8, torch.int64, torch.bool, torch.bfloat16, torch.complex64)
+    ),
     ({"out_width": 0}, "size must be at least 1 and below 2^31, got (9, 0)"),
     ({"out_height": 2**31}, "size must be at least 1 and below 2^31, got (2147483648, 3)"),
     *(
@@ -130,11 +138,12 @@ BAD_RESIZE: list[tuple[dict[str, object], str]] = [
 
 
 def assert_real_and_fake_refuse(name: str, arguments: list[object], message: str) -> None:
-    with pytest.raises(RuntimeError, match=re.escape(message)):
+    line = f"^{re.escape(message)}$"
+    with pytest.raises(RuntimeError, match=line):
         op(name)(*arguments)
     with FakeTensorMode() as mode:
         fake = [mode.from_tensor(a) if isinstance(a, Tensor) else a for a in arguments]
-        with pytest.raises(RuntimeError, match=re.escape(message)):
+        with pytest.raises(RuntimeError, match=line):
             op(name)(*fake)
 
 
@@ -157,7 +166,7 @@ def test_srcnn_backward_refuses(changes: dict[str, object], message: str) -> Non
             [True] * 7,
             "grad_output must be [1, 1, 12, 14], got [1, 1, 6, 7]",
         ),
-        (torch.rand(1, 1, 12, 14).double(), [True] * 7, "grad_output must be float32"),
+        (torch.rand(1, 1, 12, 14).double(), [True] * 7, "grad_output must be float32, got float64"),
         (torch.rand(1, 1, 12, 14), [True] * 6, "output_mask must have 7 entries, got 6"),
     ],
     ids=["shape", "dtype", "mask"],
@@ -175,6 +184,24 @@ def test_bicubic_refuses(changes: dict[str, object], message: str) -> None:
     message = message.replace("x must", "grad_output must").replace("6 x 7", "9 x 3")
     arguments = resize_arguments(**changes)
     assert_real_and_fake_refuse("bicubic_resize_backward", arguments, message)
+
+
+def test_an_output_that_no_memory_holds_is_refused_in_one_line() -> None:
+    shape = "[4, 4, 2000000000, 2000000000]"
+    arguments = [torch.rand(4, 4, 8, 8), 2 * 10**9, 2 * 10**9, 2.0, 2.0, "pil"]
+    message = f"not enough memory for an output of {shape}"
+    assert_real_and_fake_refuse("bicubic_resize", arguments, message)
+    with pytest.raises(
+        RuntimeError, match=r"^not enough memory for an output of \[1, 1, 10{9}, 10"
+    ):
+        functional.bicubic_resize(torch.rand(1, 1, 8, 8), size=(10**9, 10**9))
+
+
+def test_the_binary_holds_no_path_of_the_machine_that_built_it() -> None:
+    binary = Path(_extension.module().__file__).read_bytes()
+    assert b"csrc/stable" in binary  # headers that name themselves are in it
+    for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]):
+        assert bytes(folder.resolve()) not in binary
 
 
 # --- compile and export ---------------------------------------------------------------------------
