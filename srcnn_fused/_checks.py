@@ -50,6 +50,18 @@ def _check_is_tensor(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
 
 
+def check_floating(*tensors: object) -> None:
+    """Checks that x, weight1, ..., bias3 are tensors of floating dtypes, not all the same."""
+    names = ("x", "weight1", "bias1", "weight2", "bias2", "weight3", "bias3")
+    for name, tensor in zip(names, tensors, strict=True):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
+        if tensor.dtype not in FLOAT_DTYPES:
+            raise TypeError(
+                f"{name} must be float16, bfloat16, float32 or float64, got {tensor.dtype}"
+            )
+
+
 def check_srcnn(
     x: Tensor,  # [N, c, h, w]
     weight1: Tensor,  # [n1, c, f1, f1]
@@ -62,6 +74,7 @@ def check_srcnn(
     padding_mode: str,
 ) -> None:
     """Checks the arguments of srcnn, but for the scale (see check_srcnn_scale)."""
+    check_floating(x, weight1, bias1, weight2, bias2, weight3, bias3)
     parameters = {
         "weight1": weight1,
         "bias1": bias1,
@@ -70,11 +83,7 @@ def check_srcnn(
         "weight3": weight3,
         "bias3": bias3,
     }
-    _check_is_tensor("x", x)
-    if x.dtype not in FLOAT_DTYPES:
-        raise TypeError(f"x must be float16, bfloat16, float32 or float64, got {x.dtype}")
     for name, tensor in parameters.items():
-        _check_is_tensor(name, tensor)
         if tensor.dtype != x.dtype:
             raise TypeError(f"{name} must be {x.dtype} as x is, got {tensor.dtype}")
         if tensor.device != x.device:

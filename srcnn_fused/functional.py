@@ -16,6 +16,7 @@ from . import _extension, ops, reference
 from ._checks import (
     check_bicubic_input,
     check_choice,
+    check_floating,
     check_srcnn,
     check_srcnn_scale,
     resize_geometry,
@@ -143,6 +144,7 @@ def srcnn(
     factor = check_srcnn_scale(scale)
     tensors = (x, weight1, bias1, weight2, bias2, weight3, bias3)
     if _autocast_is_on(x):
+        check_floating(*tensors)
         x, weight1, bias1, weight2, bias2, weight3, bias3 = _widest(*tensors)
         with torch.autocast(x.device.type, enabled=False):
             return srcnn(

@@ -377,6 +377,10 @@ BAD_TENSORS = {
         lambda: replaced(0, torch.zeros(1, 1, 8, 8, dtype=torch.uint8)),
         "x must be float16, bfloat16, float32 or float64, got torch.uint8",
     ),
+    "integer weights": (
+        lambda: replaced(3, torch.zeros(32, 64, 1, 1, dtype=torch.int8)),
+        "weight2 must be float16, bfloat16, float32 or float64, got torch.int8",
+    ),
     "no tensor": (lambda: replaced(0, [[0.5]]), "x must be a torch.Tensor, got list"),
     "no bias": (lambda: replaced(2, None), "bias1 must be a torch.Tensor, got NoneType"),
     "dtype mix": (
@@ -417,6 +421,16 @@ def test_srcnn_refuses_bad_tensors(case: str, function: Callable[..., Tensor]) -
     make, message = BAD_TENSORS[case]
     with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}$"):
         function(*make())
+
+
+@pytest.mark.parametrize("case", [case for case in BAD_TENSORS if case != "dtype mix"])
+def test_srcnn_refuses_bad_tensors_under_autocast(case: str) -> None:
+    make, message = BAD_TENSORS[case]
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}$"),
+    ):
+        functional.srcnn(*make())
 
 
 @pytest.mark.parametrize("function", [functional.srcnn, reference.srcnn])
