@@ -5,6 +5,7 @@ Each is the twin of the function of the same name in `srcnn_fused.reference`, wh
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -30,6 +31,8 @@ BACKENDS = ("auto", "fused", "reference")
 FUSED_WIDTHS = (64, 32)
 FUSED_KERNEL_SIZES = ((9, 1, 5), (9, 3, 5), (9, 5, 5))
 FUSED_CHANNELS = (1, 3)
+
+_OUR_FRAMES = (__name__.split(".")[0], "torch")
 
 _warned: set[str] = set()
 
@@ -82,6 +85,19 @@ def why_not_fused(x: Tensor, weight1: Tensor, weight2: Tensor, weight3: Tensor) 
     return None
 
 
+def _callers_level() -> int:
+    """The stacklevel, for a warning of the function that asks, of the line that called us.
+
+    Between the two lie frames of this package and, where a module was called, of torch.
+    """
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _OUR_FRAMES:
+        frame = frame.f_back
+        level += 1
+    return level
+
+
 def _use_fused(backend: str, reason: str | None, *, quiet: bool = False) -> bool:
     """Settles the backend. Says once, per reason, that "auto" runs without the fused kernel."""
     if backend == "reference":
@@ -94,7 +110,7 @@ def _use_fused(backend: str, reason: str | None, *, quiet: bool = False) -> bool
         _warned.add(reason)
         warnings.warn(
             f'running the slower PyTorch reference: {reason} (backend="reference" says nothing)',
-            stacklevel=4,
+            stacklevel=_callers_level(),
         )
     return False
 

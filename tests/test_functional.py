@@ -15,7 +15,7 @@ from sample_inputs import CONVENTIONS, LAYOUTS, PADDING_MODES, Case, image, netw
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from srcnn_fused import _extension, functional, reference
+from srcnn_fused import FusedSRCNN, _extension, functional, reference
 
 SMALL = Case(1, 1, "zeros", None, "matlab", (1, 6, 7))
 
@@ -88,6 +88,36 @@ def test_auto_falls_back_and_warns_once_with_the_reason(
     assert actual.shape == expected.shape
     if not actual.is_meta:
         assert torch.equal(actual, expected)
+
+
+def module_in_a_module(x: Tensor) -> Tensor:
+    return torch.nn.Sequential(FusedSRCNN(kernel_sizes=(9, 1, 5), dtype=x.dtype))(x)
+
+
+def module_under_autocast(x: Tensor) -> Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return FusedSRCNN(kernel_sizes=(9, 1, 5), dtype=x.dtype)(x)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: FusedSRCNN(kernel_sizes=(9, 1, 5), dtype=x.dtype)(x),
+        lambda x: functional.srcnn(x, *(t.double() for t in SMALL.tensors()[1:])),
+        lambda x: functional.bicubic_resize(x, scale=2),
+        module_in_a_module,
+        module_under_autocast,
+    ],
+    ids=["module", "srcnn", "bicubic_resize", "module in a module", "module under autocast"],
+)
+def test_the_warning_points_at_the_line_of_the_call(
+    call: Callable[[Tensor], Tensor], extension: None, fresh_warnings: None
+) -> None:
+    with pytest.warns(UserWarning, match="running the slower") as caught:
+        call(torch.rand(1, 1, 6, 7, dtype=torch.float64))
+    lines = {line for *_, line in call.__code__.co_lines() if line}
+    assert caught[0].filename == __file__
+    assert caught[0].lineno in lines
 
 
 @pytest.mark.parametrize("case", UNFUSED)
