@@ -92,7 +92,7 @@ def test_a_model_of_another_scale_is_measured_and_pointed_out(run, images, tmp_p
     FusedSRCNN(kernel_sizes=(9, 1, 5), scale=3).save_pretrained(model)
     result = run("--data", images, "-s", 2, "-m", model)
     assert result.exit_code == 0, result.output
-    note = f"srcnn-fused: note: {model} was made for x3, and is measured at x2\n"
+    note = f"srcnn-fused: note: {model} was made for x3, and is run at x2\n"
     assert result.stderr.endswith(note)
 
 
@@ -136,11 +136,16 @@ def test_a_results_folder_is_missed_before_anything_is_measured(run, images, mon
     ("words", "message"),
     [
         (("--data", "nowhere", "-m", "9-1-5-x3"), "nowhere does not exist: a folder of images"),
-        (("--data", "images", "-m", "7-7-7"), "no model '7-7-7': no such file, and the shipped"),
+        (("--data", "images", "-m", "rgba.safetensors"), "images need a model of 1 or 3 channels"),
+        (("--data", "images", "-m", "9-1-5-x3", "-s", "0"), "--scale must be a positive integer"),
+        (
+            ("--data", "images", "-m", "7-7-7"),
+            "-m 7-7-7: no model '7-7-7': no such file, and the shipped",
+        ),
         (("--data", "images", "-m", "text.pth"), "model file 'text.pth' cannot be read"),
-        (("--data", "images", "-m", "9-1-5-x3", "--bicubic", "x"), "bicubic must be one of"),
-        (("--data", "images", "-m", "9-1-5-x3", "--padding-mode", "x"), "padding_mode must be one"),
-        (("--data", "images", "-m", "9-1-5-x3", "--backend", "x"), "backend must be one of"),
+        (("--data", "images", "-m", "9-1-5-x3", "--bicubic", "x"), "--bicubic must be one of"),
+        (("--data", "images", "-m", "9-1-5-x3", "--padding-mode", "x"), "--padding-mode must be"),
+        (("--data", "images", "-m", "9-1-5-x3", "--backend", "x"), "--backend must be one of"),
         (
             ("--data", "images", "-m", "9-1-5-x3", "--border", "30"),
             "small is 48x48: nothing is left",
@@ -162,6 +167,7 @@ def test_a_results_folder_is_missed_before_anything_is_measured(run, images, mon
 def test_mistakes_are_one_line_and_status_1(run, images, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.pth").write_text("hello")
+    FusedSRCNN(4, kernel_sizes=(9, 1, 5), scale=3).save_pretrained("rgba.safetensors")
     result = run("-s", 3, *words)
     assert result.exit_code == 1
     lines = [line for line in result.stderr.splitlines() if "error:" in line]

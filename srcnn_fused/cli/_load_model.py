@@ -1,13 +1,15 @@
-"""-m, -s, --device, --dtype and --backend: words of the command line -> a network to run."""
+"""-m, -s, --device, --backend and their like: words of the command line -> a network to run."""
 
 from __future__ import annotations
 
 import torch
 
 from .. import pretrained
+from .._checks import CONVENTIONS, PADDING_MODES
 from ..errors import UserError
 from ..functional import BACKENDS
 from ..modules import FusedSRCNN
+from ._messages import say
 
 __all__ = ["DEFAULT_SCALE", "DTYPES", "load_model"]
 
@@ -15,8 +17,21 @@ DEFAULT_SCALE = 3  # where neither the user nor the model says one
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
-def load_model(model: str, scale: int | None, device: str, dtype: str, backend: str) -> FusedSRCNN:
+def load_model(
+    model: str,
+    scale: int | None,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    backend: str = "auto",
+    bicubic: str | None = None,
+    padding_mode: str | None = None,
+    any_scale: bool = False,
+) -> FusedSRCNN:
     """The network, ready for images, with its scale settled.
+
+    ``bicubic`` and ``padding_mode`` go before what the model says. With ``any_scale``, a model that
+    was made for another scale is taken, and the user told so.
 
     Raises:
         UserError: no such model, an unreadable one, one that was made for another scale or for
@@ -24,10 +39,15 @@ def load_model(model: str, scale: int | None, device: str, dtype: str, backend: 
     """
     if scale is not None and scale < 1:
         raise UserError(f"--scale must be a positive integer, got {scale}")
-    if backend not in BACKENDS:
-        raise UserError(f"--backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    if dtype not in DTYPES:
-        raise UserError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    overrides = {"bicubic": bicubic, "padding_mode": padding_mode}
+    for option, value, known in (
+        ("--backend", backend, BACKENDS),
+        ("--dtype", dtype, DTYPES),
+        ("--bicubic", bicubic, CONVENTIONS),
+        ("--padding-mode", padding_mode, PADDING_MODES),
+    ):
+        if value is not None and value not in known:
+            raise UserError(f"{option} must be one of {', '.join(known)}, got {value!r}")
     where = _choose_device(device)
     try:
         if scale is None and not _is_complete(model):
@@ -35,19 +55,23 @@ def load_model(model: str, scale: int | None, device: str, dtype: str, backend: 
         else:
             path = pretrained.find(model, scale)
         made_for = pretrained.load(path)[1].get("scale")
-        if made_for is not None and scale not in (None, made_for):
+        is_other = made_for is not None and scale not in (None, made_for)
+        if is_other and not any_scale:
             raise UserError(
                 f"-s {scale}: model {model} was made for scale {made_for}; "
                 "choose another model, or leave -s out"
             )
         chosen = scale or made_for or DEFAULT_SCALE
-        network = FusedSRCNN.from_pretrained(path, scale=chosen, backend=backend)
+        given = {name: value for name, value in overrides.items() if value is not None}
+        network = FusedSRCNN.from_pretrained(path, scale=chosen, backend=backend, **given)
     except (ValueError, OSError) as error:
         raise UserError(f"-m {model}: {error}") from None
     if network.num_channels not in (1, 3):
         raise UserError(
             f"-m {model}: images need a model of 1 or 3 channels, it has {network.num_channels}"
         )
+    if is_other:
+        say(f"note: {model} was made for x{made_for}, and is run at x{chosen}")
     return network.to(where, getattr(torch, dtype)).eval()
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._options import Device, Model, Scale
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -39,24 +41,16 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The sheet, a PNG file.")
     ] = Path("srcnn-fused-demo.png"),
-    scale: Annotated[
-        int | None,
-        typer.Option("--scale", "-s", help="Default: what the model was made for, else 3."),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help="A shipped name (9-1-5-x3, or 9-1-5 by -s) or a file."),
-    ] = "9-1-5",
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda", help="auto: the GPU where there is one.")
-    ] = "auto",
+    scale: Scale = None,
+    model: Model = "9-1-5",
+    device: Device = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the sheet if it exists.")
     ] = False,
 ) -> None:
     """Make a picture, shrink it, enlarge it by bicubic and by SRCNN, and write all side by side.
 
-    PSNR is that of the luma, as in the papers.
+    The scale may be 2 to 8. PSNR is that of the luma, as in the papers.
     """
     from .._files import replacing
     from ..errors import UserError
@@ -68,7 +62,7 @@ def demo(
     check_target(output, overwrite=overwrite, option="-o")
     check_folder_of(output, option="-o")
     _check_scale(scale)
-    network = load_model(model, scale, device, "float32", "auto")
+    network = load_model(model, scale, device=device)
     _check_scale(network.scale)
     panels = make_panels(network)
     sheet = draw_sheet(panels)

@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._options import Backend, Model
+
 if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
     from ..evaluate import Report, Sample, Scores
-    from ..modules import FusedSRCNN
 
 _DIGITS = {"psnr": 2, "ssim": 4, "ms_ssim": 4}
 
 
 def evaluate(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder of 8-bit images.")],
-    scale: Annotated[int, typer.Option("--scale", "-s", min=1, help="Enlargement to measure.")],
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help="A shipped name (9-1-5-x3, or 9-1-5), or a file."),
+    scale: Annotated[
+        int,
+        typer.Option(
+            "--scale",
+            "-s",
+            metavar="N",
+            help="Enlargement to measure: any positive integer (shipped models: 2, 3, 4).",
+        ),
     ],
+    model: Model,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the scores here.")
     ] = None,
@@ -42,9 +48,7 @@ def evaluate(
         str | None,
         typer.Option(metavar="zeros|replicate", help="Borders; default: what the model says."),
     ] = None,
-    backend: Annotated[
-        str, typer.Option(metavar="auto|fused|reference", help="How the network runs.")
-    ] = "auto",
+    backend: Backend = "auto",
     save: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write bicubic | SRCNN | truth of each image here."),
@@ -64,9 +68,12 @@ def evaluate(
     from ..comparison import write_comparison
     from ..errors import UserError
     from ..evaluate import evaluate as run_evaluation
+    from ._load_model import load_model
 
     _check_results(json, save, data, scale, overwrite=overwrite)
-    network = _load(model, scale, backend, bicubic=bicubic, padding_mode=padding_mode)
+    network = load_model(
+        model, scale, backend=backend, any_scale=True, bicubic=bicubic, padding_mode=padding_mode
+    )
     if save is not None:
         try:
             save.mkdir(parents=True, exist_ok=True)
@@ -113,25 +120,6 @@ def _check_results(
 
 def _sheet(folder: Path, name: str, scale: int) -> Path:
     return folder / f"{name}-x{scale}.png"
-
-
-def _load(model: str, scale: int, backend: str, **flags: str | None) -> FusedSRCNN:
-    """The network at the scale that is measured; flags that were given go before its metadata."""
-    from .. import pretrained
-    from ..errors import UserError
-    from ..modules import FusedSRCNN
-    from ._messages import say
-
-    overrides = {name: value for name, value in flags.items() if value is not None}
-    try:
-        path = pretrained.find(model, scale)
-        made_for = pretrained.load(path)[1].get("scale")
-        network = FusedSRCNN.from_pretrained(path, scale=scale, backend=backend, **overrides)
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from None
-    if made_for not in (None, scale):
-        say(f"note: {model} was made for x{made_for}, and is measured at x{scale}")
-    return network
 
 
 def _print(report: Report, console: Console) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._options import Backend, Device, Model, Scale
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -22,7 +24,7 @@ def upscale(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...", help="Image files, folders, or patterns such as 'photos/*.jpg'."
+            metavar="INPUT", help="Image files, folders, or patterns such as 'photos/*.jpg'."
         ),
     ],
     output: Annotated[
@@ -34,22 +36,9 @@ def upscale(
             help="A file (one input) or a folder. Default: beside the input, named by --suffix.",
         ),
     ] = None,
-    scale: Annotated[
-        int | None,
-        typer.Option(
-            "--scale",
-            "-s",
-            metavar="2|3|4",
-            help="Enlargement. Default: what the model was made for, 3 where it does not say.",
-        ),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help="A shipped name (9-1-5-x3, or 9-1-5 by -s) or a file."),
-    ] = "9-1-5",
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda", help="auto: the GPU where there is one.")
-    ] = "auto",
+    scale: Scale = None,
+    model: Model = "9-1-5",
+    device: Device = "auto",
     dtype: Annotated[
         str,
         typer.Option(
@@ -81,9 +70,7 @@ def upscale(
         int | None,
         typer.Option(min=1, help="Refuse larger inputs. Default: 178956970, Pillow's bomb limit."),
     ] = None,
-    backend: Annotated[
-        str, typer.Option(metavar="auto|fused|reference", help="How the network runs.")
-    ] = "auto",
+    backend: Backend = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Enlarge images by a network and write them as PNG, JPEG, WebP or TIFF.
@@ -107,7 +94,7 @@ def upscale(
     if overwrite and skip_existing:
         raise UserError("--overwrite and --skip-existing contradict each other")
     return_large_blocks()
-    network = load_model(model, scale, device, dtype, backend)
+    network = load_model(model, scale, device=device, dtype=dtype, backend=backend)
     plan = make_plan(
         inputs,
         output,
