@@ -48,6 +48,21 @@ def test_every_command_has_help(command):
     assert "Usage" in result.output
 
 
+def test_help_says_what_is_required_and_what_values_there_are():
+    shown = {}
+    for name in ("upscale", "evaluate", "train", "demo"):
+        result = runner.invoke(cli.app, [name, "--help"], env={"COLUMNS": "300", "TERM": "dumb"})
+        shown[name] = " ".join(result.output.split())
+    assert "srcnn-fused upscale [OPTIONS] INPUT... " in shown["upscale"]
+    assert "srcnn-fused train [OPTIONS] [DIR]... " in shown["train"]
+    for name in ("upscale", "demo"):
+        assert "--scale -s N Enlargement: any positive integer that the model" in shown[name]
+    assert "--scale -s N Enlargement to measure: any positive integer" in shown["evaluate"]
+    assert shown["train"].count("Required, unless --resume knows it.") == 3
+    assert "best model, history. Required." in shown["train"]
+    assert "--seed N Where the random numbers start, from 0 on" in shown["train"]
+
+
 def test_version():
     result = runner.invoke(cli.app, ["--version"])
     assert result.exit_code == 0

@@ -10,7 +10,7 @@ import warnings
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ..errors import UserError
 from ._messages import PROGRAM, describe, say, show_traceback
@@ -53,6 +53,15 @@ class _Group(TyperGroup):
         raise typer.Exit(1)
 
 
+class _Command(TyperCommand):
+    """Writes a required argument as everyone does, `INPUT...`, not `{INPUT}...`."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [
+            piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)
+        ]
+
+
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     say(f"note: {message}")
 
@@ -91,7 +100,7 @@ def _options(
 
 
 for _command in (upscale, evaluate, train, doctor, demo):
-    app.command()(_command)
+    app.command(cls=_Command)(_command)
 
 
 def main() -> None:

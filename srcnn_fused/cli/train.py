@@ -16,24 +16,40 @@ from typing import Annotated, Any
 
 import typer
 
-_DATA = "Folder of training images; repeat it, or list more folders after it."
+from ._options import Device
+
+_DATA = "Folder of training images; repeat it, or list more folders after it. "
+_SEED = (
+    "Where the random numbers start, from 0 on: the same seed gives the same initial weights and "
+    "the same crops."
+)
+_REQUIRED = "Required, unless --resume knows it."
 
 
 def train(
     context: typer.Context,
     more: Annotated[
-        list[Path] | None, typer.Argument(metavar="[DIR]...", help="More folders for --data.")
+        list[Path] | None, typer.Argument(metavar="DIR", help="More folders for --data.")
     ] = None,
-    data: Annotated[list[Path] | None, typer.Option(metavar="DIR", help=_DATA)] = None,
+    data: Annotated[list[Path] | None, typer.Option(metavar="DIR", help=_DATA + _REQUIRED)] = None,
     val: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of validation images, such as Set5.")
+        Path | None,
+        typer.Option(metavar="DIR", help=f"Folder of validation images, such as Set5. {_REQUIRED}"),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of the run: checkpoint, best model, history."),
+        typer.Option(
+            metavar="DIR", help="Folder of the run: checkpoint, best model, history. Required."
+        ),
     ] = None,
     scale: Annotated[
-        int | None, typer.Option("--scale", "-s", help="Enlargement to learn.")
+        int | None,
+        typer.Option(
+            "--scale",
+            "-s",
+            metavar="N",
+            help=f"Enlargement to learn: 2 to 64. {_REQUIRED}",
+        ),
     ] = None,
     network: Annotated[str, typer.Option(help="Kernel sizes f1-f2-f3.")] = "9-1-5",
     resume: Annotated[
@@ -66,7 +82,7 @@ def train(
     ] = False,
     validate_every: Annotated[int, typer.Option(help="Iterations between validations.")] = 1000,
     checkpoint_every: Annotated[int, typer.Option(help="Iterations between checkpoints.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the initial weights and the crops.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help=_SEED)] = 0,
     bicubic: Annotated[
         str, typer.Option(metavar="matlab|pil|torch", help="Convention of shrinking and enlarging.")
     ] = "matlab",
@@ -80,7 +96,7 @@ def train(
             help="Of the training step; auto is the reference, which is the faster one for it.",
         ),
     ] = "auto",
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda")] = "auto",
+    device: Device = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="CPU threads; default: PyTorch's choice.")
     ] = None,
