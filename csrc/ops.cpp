@@ -20,6 +20,7 @@
 #include "bicubic.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
+#include "cpu/plan.h"
 #include "op_arguments.h"
 
 namespace srcnn {
@@ -109,6 +110,8 @@ PYBIND11_MODULE(_C, m) {
         return names;
       },
       "Instruction sets this machine can run, best first.");
+  m.def("cpu_widest_strip", &srcnn::cpu::widest_strip,
+        "Widest strip of columns the CPU works on at once, for a second layer of this kernel size; tests go around it.");
   m.def(
       "cpu_isa", [] { return std::string(srcnn::cpu::isa_name(srcnn::cpu::selected_isa())); },
       "The instruction set the next call will use: the best one, or what SRCNN_FUSED_CPU_ISA says.");

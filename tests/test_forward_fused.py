@@ -9,10 +9,18 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from sample_inputs import CASES, CONVENTIONS, LAYOUTS, PADDING_MODES, Case, image
+from sample_inputs import (
+    CASES,
+    CONVENTIONS,
+    LAYOUTS,
+    PADDING_MODES,
+    STRIP_WIDTHS,
+    Case,
+    image,
+)
 from torch import Tensor
 
-from srcnn_fused import functional, reference
+from srcnn_fused import _extension, functional, reference
 
 pytestmark = pytest.mark.usefixtures("extension")
 
@@ -142,3 +150,9 @@ def test_bicubic_resize_spreads_nan_and_inf_as_the_reference(
         exact = reference.bicubic_resize(x.double(), scale=scale, convention=convention)
         assert not exact.isfinite().all()
         torch.testing.assert_close(actual.double(), exact, rtol=0, atol=TOLERANCE, equal_nan=True)
+
+
+@pytest.mark.parametrize("kernel2", STRIP_WIDTHS)
+def test_the_table_of_cases_goes_around_the_widest_strip(kernel2: int) -> None:
+    widest = _extension.module().cpu_widest_strip(kernel2)
+    assert STRIP_WIDTHS[kernel2] == (widest - 1, widest, widest + 1, 2 * widest + 1)

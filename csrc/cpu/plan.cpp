@@ -21,6 +21,8 @@ int64_t ring_floats_per_column(int kernel2) {
 
 }  // namespace
 
+int64_t widest_strip(int kernel2) { return kRingBudget / ring_floats_per_column(kernel2); }
+
 Region Tiling::region(int64_t job) const {
   const int64_t x0 = job % strips * strip_width;
   const int64_t y0 = job / strips % segments * segment_height;
@@ -34,7 +36,7 @@ Tiling plan_tiling(const ForwardProblem& problem, const Engine& engine, int thre
   const int kernel2 = problem.conv2.kernel_size;
   const int64_t halo_columns = 2 * (kKernel3 / 2);
   const int64_t halo_rows = 2 * (kKernel3 / 2) + 2 * (kernel2 / 2);
-  const int64_t fewest = ceil_div(width, kRingBudget / ring_floats_per_column(kernel2));
+  const int64_t fewest = ceil_div(width, widest_strip(kernel2));
   const int64_t most = std::max(fewest, std::min(width / (4 * engine.lanes), fewest + 4 * threads));
 
   Tiling best{};

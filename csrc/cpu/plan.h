@@ -17,6 +17,9 @@ struct Tiling {
   Region region(int64_t job) const;  // of job % (strips * segments)
 };
 
+// Columns of output above which an image is cut into several strips.
+int64_t widest_strip(int kernel2);
+
 Tiling plan_tiling(const ForwardProblem& problem, const Engine& engine, int threads);
 
 StripLayout plan_strip_layout(const ForwardProblem& problem, const Engine& engine, int64_t strip_width);
