@@ -55,7 +55,8 @@ def main() -> int:
         (Path(folder) / package.name).symlink_to(package)
         environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         for python in arguments.python:
-            result = subprocess.run([python, "-c", CHECK], check=False, env=environment)
+            command = [python, "-c", CHECK]  # away from the source tree, which has no extension
+            result = subprocess.run(command, check=False, env=environment, cwd=folder)
             failed += result.returncode != 0
     return min(failed, 1)
 
