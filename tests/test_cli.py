@@ -137,7 +137,7 @@ def test_a_traceback_for_bug_reports_can_be_had(monkeypatch):
 
 def test_an_instruction_set_that_is_not_there_is_one_line(extension, tmp_path):
     environment = {**os.environ, "SRCNN_FUSED_CPU_ISA": "foo"}
-    done = run("demo", "-o", str(tmp_path / "sheet.png"), env=environment)
+    done = run("demo", "-o", str(tmp_path / "sheet.png"), env=environment, cwd=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("srcnn-fused: error: SRCNN_FUSED_CPU_ISA")
