@@ -53,6 +53,7 @@ struct ForwardProblemOf {
   int64_t scale = 1;  // 1: the input is already enlarged
   Bicubic bicubic = Bicubic::kMatlab;
   Padding padding = Padding::kZeros;
+  bool allow_tf32 = false;  // float on a GPU: products may be rounded to TF32, as PyTorch's own convolutions' may
 };
 
 using ConvWeights = ConvWeightsOf<float>;
