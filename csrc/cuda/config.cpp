@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include "forward_fma.h"
-#include "forward_mma.h"
 
 namespace srcnn::cuda {
 namespace {
@@ -92,46 +91,6 @@ ForwardConfig choose_forward_config(const ForwardShape& shape, const DeviceLimit
   return best;
 }
 
-std::string ForwardMmaConfig::describe() const {
-  std::ostringstream text;
-  text << "tensor cores, strips of " << strip_width << " (" << columns << " columns), " << threads() << " threads, "
-       << shared.size / 1024 << " KiB shared, " << blocks_per_sm << " blocks per SM";
-  return text.str();
-}
-
-bool choose_forward_mma_config(const ForwardShape& shape, const DeviceLimits& device, ForwardMmaConfig& config) {
-  const int c = shape.channels, kernel2 = shape.kernel2;
-  // Two blocks of 128 columns hide one another's barriers better than one of 256 does; below 64, halos eat the gain.
-  for (const int columns : {128, 96, 64}) {
-    config = {columns, columns - 2 * (kernel2 / 2) - 2 * (kKernel3 / 2), 1, {}};
-    ForwardMmaShared& at = config.shared;
-    const auto place = [&](int& offset, int bytes) {
-      offset = at.size;
-      at.size += static_cast<int>((bytes + 15) / 16 * 16) + device.shared_gap;
-    };
-    place(at.weight1, conv1_steps(c) * (kWidth1 / 8) * kFragmentBytes);
-    place(at.weight2, conv2_steps(kernel2) * (kWidth2 / 8) * kFragmentBytes);
-    place(at.weight3, c * kConv3Steps * kTapTiles * kFragmentBytes);
-    place(at.bias1, kWidth1 * 4);
-    place(at.bias2, kWidth2 * 4);
-    place(at.input, (kInputSlots + 1) * c * 2 * mma_input_stride(columns) * 2);
-    place(at.pairs, conv1_steps(c) * 8 * 4);
-    if (kernel2 > 1) place(at.hidden1, kernel2 * hidden1_pixels(columns, kernel2) * kWidth1 * 2);
-    place(at.taps, c * kTaps3 * tap_stride(columns) * 4);
-    if (shape.scale > 1) {
-      place(at.column_index, 4 * mma_input_stride(columns) * 4);
-      place(at.column_weight, 4 * mma_input_stride(columns) * 4);
-      place(at.row_index, 4 * kRowTable * 4);
-      place(at.row_weight, 4 * kRowTable * 4);
-    }
-    if (at.size > device.shared_memory_per_block) continue;
-    config.blocks_per_sm = std::min(device.shared_memory_per_sm / (at.size + 1024), 256 / config.threads());
-    config.blocks_per_sm = std::max(config.blocks_per_sm, 1);
-    return true;
-  }
-  return false;
-}
-
 ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows, int blocks_per_sm,
                            const DeviceLimits& device) {
   const int64_t strips = ceil_div(shape.width, strip_width);
@@ -151,8 +110,12 @@ ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows,
   }
   const int64_t segments = ceil_div(shape.height, best_height);
   const int64_t jobs = shape.batch * strips * segments;
-  return {static_cast<int>(strips), static_cast<int>(segments), static_cast<int>(best_height),
-          static_cast<int>(std::min(jobs, workers)), jobs};
+  return {static_cast<int>(strips),
+          static_cast<int>(segments),
+          static_cast<int>(best_height),
+          static_cast<int>(std::min(jobs, workers)),
+          jobs,
+          best_cost};
 }
 
 }  // namespace srcnn::cuda

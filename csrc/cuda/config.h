@@ -64,31 +64,34 @@ ForwardConfig choose_forward_config(const ForwardShape& shape, const DeviceLimit
 // Offsets of the arrays in dynamic shared memory, in bytes.
 struct ForwardMmaShared {
   int weight1, weight2, weight3, bias1, bias2;
-  int input, pairs, hidden1, taps;
+  int input, units, hidden1, taps;
   int column_index, column_weight, row_index, row_weight;
   int size;
 };
 
-// The tensor-core forward. A block makes a row of `columns` pixels at a time, each warp 32 of them.
+// The tensor-core forward. A block makes a row of `columns` pixels at a time, shared out among its warps.
 struct ForwardMmaConfig {
-  int columns;      // a multiple of 32: the strip and the halos of conv2 and conv3
+  int columns;  // the strip and the halos of conv2 and conv3
+  int warps;
   int strip_width;  // output columns of a block's strip
   int blocks_per_sm;
   ForwardMmaShared shared;
 
-  int threads() const { return columns; }
+  int threads() const { return 32 * warps; }
   std::string describe() const;
 };
-
-// The widest strip that fits; false where the device's shared memory cannot hold the weights and a useful strip.
-bool choose_forward_mma_config(const ForwardShape& shape, const DeviceLimits& device, ForwardMmaConfig& config);
 
 // Strips times segments of every image, and how many persistent blocks share them.
 struct ForwardTiling {
   int strips, segments, segment_height, blocks;
   int64_t jobs;
+  double rows;  // that the busiest block makes, those made twice included
 };
 
 ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows, int blocks_per_sm, const DeviceLimits& device);
+
+// The configuration with the lowest estimated cost for operands of `per_unit` numbers per 32 bits; false where the
+// device's shared memory cannot hold the weights and a strip.
+bool choose_forward_mma_config(const ForwardShape& shape, int per_unit, const DeviceLimits& device, ForwardMmaConfig& config);
 
 }  // namespace srcnn::cuda

@@ -1,6 +1,8 @@
-// The host side of the fused forward: device limits -> configuration -> launch.
+// The host side of the fused forward: device limits -> plan -> launch.
+#include <cstdlib>
 #include <type_traits>
 
+#include "choose.h"
 #include "kernels.h"
 #include "launch.cuh"
 #include "platform.cuh"
@@ -25,18 +27,23 @@ DeviceLimits current_device_limits() {
 
 template <class T>
 void srcnn_forward(const ForwardProblemOf<T>& problem, void* stream) {
-  const DeviceLimits device = current_device_limits();
-  const ForwardShape shape = shape_of(problem);
-  if constexpr (!std::is_same_v<T, float>) {
-    ForwardMmaConfig mma;
-    if (device.compute_capability >= 80 && choose_forward_mma_config(shape, device, mma)) {
-      const ForwardTiling tiling = tile_forward(shape, mma.strip_width, 1, mma.blocks_per_sm, device);
-      return launch_srcnn_forward_mma(ForwardMmaParams<T>{problem, mma, tiling}, static_cast<cudaStream_t>(stream));
-    }
+  const char* forced = std::getenv("SRCNN_FUSED_CUDA_KERNEL");
+  const ForwardPlan plan = choose_forward(shape_of(problem), kElementOf<T>, problem.allow_tf32,
+                                          forced != nullptr && *forced != '\0' ? forced : "auto", current_device_limits());
+  const auto cuda_stream = static_cast<cudaStream_t>(stream);
+  const ForwardMmaParams<T> mma{problem, plan.mma, plan.tiling};
+  if (plan.kernel == ForwardKernel::kFma) {
+    return launch_srcnn_forward_fma(ForwardParams<T>{problem, plan.fma, plan.tiling}, cuda_stream);
   }
-  const ForwardConfig config = choose_forward_config(shape, device);
-  const ForwardTiling tiling = tile_forward(shape, config.strip_width, config.rows, config.blocks_per_sm, device);
-  launch_srcnn_forward_fma(ForwardParams<T>{problem, config, tiling}, static_cast<cudaStream_t>(stream));
+  if constexpr (std::is_same_v<T, Half>) {
+    launch_srcnn_forward_mma_f16(mma, cuda_stream);
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    launch_srcnn_forward_mma_bf16(mma, cuda_stream);
+  } else if (plan.kernel == ForwardKernel::kTf32) {
+    launch_srcnn_forward_mma_tf32(mma, cuda_stream);
+  } else {
+    launch_srcnn_forward_mma_tf32x3(mma, cuda_stream);
+  }
 }
 
 template void srcnn_forward(const ForwardProblemOf<float>& problem, void* stream);

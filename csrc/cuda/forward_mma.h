@@ -1,4 +1,7 @@
 // The sizes on which the tensor-core forward kernel and its host side agree, and the kernel's arguments.
+//
+// A `unit` is what one 32-bit register of an mma operand holds along k: two 16-bit numbers, or one TF32 number. One mma
+// instruction is a step of 8 units.
 #pragma once
 
 #include <cstdint>
@@ -8,29 +11,44 @@
 
 namespace srcnn::cuda {
 
-inline constexpr int kWarpPixels = 32;  // of one row: two 16-row tiles of mma, which share their weights
+inline constexpr int kStepUnits = 8;
+inline constexpr int kTilePixels = 16;  // rows of an mma: pixels of an image row
 
-// conv1's taps in pairs (kx, kx + 1): the 9 taps of a row are 5 pairs, the last half of them nothing.
-inline constexpr int kRowPairs = (kKernel1 + 1) / 2;
-SRCNN_HOST_DEVICE constexpr int conv1_pairs(int channels) { return channels * kKernel1 * kRowPairs; }
-SRCNN_HOST_DEVICE constexpr int conv1_steps(int channels) { return (conv1_pairs(channels) + 7) / 8; }  // of k = 16
-SRCNN_HOST_DEVICE constexpr int conv2_steps(int kernel2) { return kernel2 * kernel2 * kWidth1 / 16; }
-inline constexpr int kConv3Steps = kWidth2 / 16;
-inline constexpr int kTaps3 = kKernel3 * kKernel3;
-inline constexpr int kTapTiles = (kTaps3 + 7) / 8;
+// 16-pixel tiles of a warp. They share each load of weights from shared memory, which is what limits conv1; where conv2 keeps
+// the sums of kernel2 rows in registers, two are all that fit.
+SRCNN_HOST_DEVICE constexpr int warp_tiles(int kernel2) { return kernel2 == 1 ? 4 : 2; }
+SRCNN_HOST_DEVICE constexpr int max_warps(int kernel2) { return kernel2 == 1 ? 4 : 8; }
 
-// Bytes of one k16 x n8 tile of weights: two 32-bit registers for each lane.
-inline constexpr int kFragmentBytes = 256;
+// conv1: the 9 taps of a row are 5 units of 16 bits, the last one half empty, or 9 of 32 bits.
+SRCNN_HOST_DEVICE constexpr int row_units(int per_unit) { return (kKernel1 + per_unit - 1) / per_unit; }
+SRCNN_HOST_DEVICE constexpr int conv1_units(int channels, int per_unit) { return channels * kKernel1 * row_units(per_unit); }
+SRCNN_HOST_DEVICE constexpr int conv1_steps(int channels, int per_unit) {
+  return (conv1_units(channels, per_unit) + kStepUnits - 1) / kStepUnits;
+}
 
-inline constexpr int kInputSlots = 16;  // a power of two above 9; one more slot holds a row of zeros
-// 16-bit elements per row and copy of the input; a multiple of 8, and columns + 8 are read.
+// conv2: for each of kernel2 columns, all channels; the kernel2 rows are columns of the product, 32 outputs each.
+SRCNN_HOST_DEVICE constexpr int channel_steps(int channels, int per_unit) { return channels / (kStepUnits * per_unit); }
+SRCNN_HOST_DEVICE constexpr int conv2_tiles(int kernel2) { return kernel2 * kWidth2 / 8; }
+
+// conv3: for each channel and kx the 5 products that a hidden pixel gives to rows above and below, in pairs; the sixth is
+// nothing.
+inline constexpr int kTapPairs = (kKernel3 + 1) / 2;
+SRCNN_HOST_DEVICE constexpr int tap_pairs(int channels) { return channels * kKernel3 * kTapPairs; }
+SRCNN_HOST_DEVICE constexpr int tap_tiles(int channels) { return (2 * tap_pairs(channels) + 15) / 16 * 2; }  // an even number
+
+// Bytes of one step x two tiles of 8 columns of weights: four 32-bit registers for each lane.
+inline constexpr int kFragmentBytes = 512;
+
+inline constexpr int kInputSlots = kKernel1 + 1;  // the rows of a conv1 row, and the one that comes next
+// Elements per row of the input; columns + 8 are used. 16 bits are kept twice, see Operand::kCopies.
 SRCNN_HOST_DEVICE constexpr int mma_input_stride(int columns) { return columns + 16; }
-// Floats per tap: 4 modulo 32, so that the 4 taps x 8 pixels that a warp stores at once fall into 32 banks.
+// Pairs of floats per pair of taps: 32 bytes modulo 128, so that the 4 pairs x 4 pixels of half a warp fall into 32 banks.
 SRCNN_HOST_DEVICE constexpr int tap_stride(int columns) { return columns + 4; }
-// Pixels per row of conv1's output, for a conv2 that reads its neighbours.
-SRCNN_HOST_DEVICE constexpr int hidden1_pixels(int columns, int kernel2) { return columns + kernel2 - 1; }
+// Pixels per row of conv1's output, for a conv2 that reads its neighbours: 64 bytes modulo 128 for a chunk of 16 bytes a pixel.
+SRCNN_HOST_DEVICE constexpr int hidden1_pixels(int columns) { return columns + 4; }
+SRCNN_HOST_DEVICE constexpr int hidden1_chunks(int per_unit) { return kWidth1 / (4 * per_unit); }
 
-template <class T>  // Half or BFloat16
+template <class T>  // Half, BFloat16, or float
 struct ForwardMmaParams {
   ForwardProblemOf<T> problem;
   ForwardMmaConfig config;

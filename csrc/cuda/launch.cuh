@@ -19,8 +19,10 @@ inline void check(cudaError_t status, const char* what) {
 template <class T>
 void launch_srcnn_forward_fma(const ForwardParams<T>& params, cudaStream_t stream);
 
-// 16-bit products on tensor cores, sums in float, sm_80 and later; instantiated for Half and BFloat16.
-template <class T>
-void launch_srcnn_forward_mma(const ForwardMmaParams<T>& params, cudaStream_t stream);
+// Products on tensor cores, sums in float, sm_80 and later.
+void launch_srcnn_forward_mma_f16(const ForwardMmaParams<Half>& params, cudaStream_t stream);
+void launch_srcnn_forward_mma_bf16(const ForwardMmaParams<BFloat16>& params, cudaStream_t stream);
+void launch_srcnn_forward_mma_tf32(const ForwardMmaParams<float>& params, cudaStream_t stream);
+void launch_srcnn_forward_mma_tf32x3(const ForwardMmaParams<float>& params, cudaStream_t stream);
 
 }  // namespace srcnn::cuda

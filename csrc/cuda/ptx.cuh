@@ -153,6 +153,25 @@ __device__ __forceinline__ uint32_t to_tf32(float value) {
 #endif
 }
 
+// cvt.rn.relu: two floats, cut at zero (NaN stays NaN) and rounded to 16 bits, the first in the lower half.
+#ifdef SRCNN_PTX_SM80
+#define SRCNN_PACK_RELU(name, type)                                                   \
+  __device__ __forceinline__ uint32_t name(float low, float high) {                   \
+    uint32_t bits;                                                                    \
+    asm("cvt.rn.relu." type "x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low)); \
+    return bits;                                                                      \
+  }
+#else
+#define SRCNN_PACK_RELU(name, type)                        \
+  __device__ __forceinline__ uint32_t name(float, float) { \
+    __trap();                                              \
+    return 0;                                              \
+  }
+#endif
+SRCNN_PACK_RELU(pack_relu_f16, "f16")
+SRCNN_PACK_RELU(pack_relu_bf16, "bf16")
+#undef SRCNN_PACK_RELU
+
 // bar.sync, bar.arrive: barrier `id` (1 to 15) of `threads` threads, a multiple of 32, those that only arrive
 // included. Call sites may differ: the threads of a block need not all take part, nor do the same work.
 __device__ __forceinline__ void barrier_sync(int id, int threads) {

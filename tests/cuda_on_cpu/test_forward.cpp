@@ -8,10 +8,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "forward_mma.h"
 #include "kernels.h"
 #include "samples.h"
 
@@ -33,9 +35,18 @@ std::string describe(const Case& c) {
               c.scale, " ", name_of(c.bicubic), ", input [", c.batch, ", ", c.channels, ", ", c.height, ", ", c.width, "]");
 }
 
+// The kernel that is forced for the length of a scope.
+class KernelScope {
+ public:
+  explicit KernelScope(const char* name) { setenv("SRCNN_FUSED_CUDA_KERNEL", name, 1); }
+  ~KernelScope() { unsetenv("SRCNN_FUSED_CUDA_KERNEL"); }
+  KernelScope(const KernelScope&) = delete;
+};
+
 // The layouts take turns, so that a table of cases sees them all.
-void check_float(const Case& c) {
+void check_float(const Case& c, const char* kernel, double tolerance) {
   static unsigned turn = 0;
+  const KernelScope scope(kernel);
   const reference::Image image = random_image(c.batch, c.channels, c.height, c.width);
   ForwardProblem problem = network(c.kernel2, c.channels).problem(c.scale, c.bicubic, c.padding);
   const reference::Image expected = reference::srcnn(image, problem);
@@ -43,9 +54,9 @@ void check_float(const Case& c) {
   const Pixels output(kOutputLayouts[turn++ % std::size(kOutputLayouts)], c.batch, c.channels, expected.height, expected.width);
   problem.input = input.const_view();
   problem.output = output.view();
-  INFO(describe(c), ", sm_", cuda_on_cpu::gpu().compute_capability, ", seed ", cuda_on_cpu::seed());
+  INFO(describe(c), ", ", kernel, ", sm_", cuda_on_cpu::gpu().compute_capability, ", seed ", cuda_on_cpu::seed());
   cuda::srcnn_forward(problem, nullptr);
-  CHECK(output.max_error(expected) <= kTolerance);
+  CHECK(output.max_error(expected) <= tolerance);
   CHECK(output.gaps_untouched());
 }
 
@@ -114,14 +125,28 @@ void check_16_bits(const Case& c, double tolerance) {
   CHECK(worst <= tolerance);
 }
 
-// In float, and in one of the 16-bit types by turns. The table's random weights amplify rounding more than trained ones do.
+// Whether the tensor-core kernel for float images fits the imaginary GPU.
+bool has_tf32(const Case& c) {
+  cuda::ForwardMmaConfig config;
+  const cuda::ForwardShape shape{c.batch, c.channels, c.kernel2, c.scale, c.scale * c.height, c.scale * c.width};
+  return cuda_on_cpu::gpu().compute_capability >= 80 &&
+         cuda::choose_forward_mma_config(shape, 1, cuda::current_device_limits(), config);
+}
+
+// By exact multiply-adds, and by one of the tensor-core kernels by turns. The table's random weights amplify rounding more than
+// trained ones do.
 void check_case(const Case& c) {
   static unsigned turn = 0;
-  check_float(c);
-  if (turn++ % 2 == 0) {
-    check_16_bits<Half>(c, 4e-3);
-  } else {
-    check_16_bits<BFloat16>(c, 3e-2);
+  check_float(c, "fma", kTolerance);
+  switch (turn++ % 4) {
+    case 0:
+      return check_16_bits<Half>(c, 4e-3);
+    case 1:
+      return has_tf32(c) ? check_float(c, "tf32", 4e-3) : check_16_bits<Half>(c, 4e-3);
+    case 2:
+      return check_16_bits<BFloat16>(c, 3e-2);
+    default:
+      return has_tf32(c) ? check_float(c, "tf32x3", kTolerance) : check_16_bits<BFloat16>(c, 3e-2);
   }
 }
 
@@ -196,7 +221,7 @@ TEST_CASE("every generation of GPU computes the same, in configurations of its o
 TEST_CASE("a device with too little shared memory is refused") {
   const GpuScope scope(cuda_on_cpu::gpu_of(75));
   cuda_on_cpu::gpu().shared_per_block_optin = 16 * 1024;
-  CHECK_THROWS_WITH_AS(check_float({5, 1, Padding::kZeros, 1, Bicubic::kMatlab, 1, 4, 4}),
+  CHECK_THROWS_WITH_AS(check_float({5, 1, Padding::kZeros, 1, Bicubic::kMatlab, 1, 4, 4}, "auto", kTolerance),
                        "the device has 16384 bytes of shared memory per block, too few for the fused forward",
                        std::runtime_error);
 }

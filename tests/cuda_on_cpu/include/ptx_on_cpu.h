@@ -68,6 +68,14 @@ inline void mma_m16n8k8_tf32(Accumulators& d, const uint32_t (&a)[4], const uint
 
 inline uint32_t to_tf32(float value) { return float_to_tf32(value); }
 
+inline uint32_t pack(uint16_t low, uint16_t high) { return low | static_cast<uint32_t>(high) << 16; }
+inline uint32_t pack_relu_f16(float low, float high) {
+  return pack(float_to_half(low < 0 ? 0.0f : low), float_to_half(high < 0 ? 0.0f : high));
+}
+inline uint32_t pack_relu_bf16(float low, float high) {
+  return pack(float_to_bfloat16(low < 0 ? 0.0f : low), float_to_bfloat16(high < 0 ? 0.0f : high));
+}
+
 inline void barrier_sync(int id, int threads, Site site = Site::current()) { named_barrier(id, threads, true, site); }
 inline void barrier_arrive(int id, int threads, Site site = Site::current()) { named_barrier(id, threads, false, site); }
 

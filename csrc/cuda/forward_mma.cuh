@@ -1,0 +1,173 @@
+// The fused forward on tensor cores: bicubic + conv1 + ReLU + conv2 + ReLU + conv3 in one kernel, sums in fp32, for sm_80 and
+// later. A template over the network and the kind of operand (mma_operand.cuh); one .cu file instantiates each kind.
+//
+// A persistent block holds all weights in shared memory, as mma fragments, and makes strips of the output top to bottom, one
+// row at a time; a warp has 32 or 64 pixels of the row. Per row there are two barriers:
+//
+//   conv1 of the next row of hidden1, into shared memory or straight on into conv2 (1x1);
+//   the input row that will be needed next is under way from global memory meanwhile
+//                                                                               -- barrier --
+//   conv2: the row is given to the f2 rows of hidden2 it is part of, one of which is finished with it;
+//   conv3: the taps of that one, into shared memory
+//                                                                               -- barrier --
+//   the taps are added to five output rows, one of which is finished
+#pragma once
+
+#include "launch.cuh"
+#include "mma_layers.cuh"
+#include "mma_output.cuh"
+#include "mma_weights.cuh"
+
+namespace srcnn::cuda {
+namespace {
+
+// When run on the CPU: what lies between the arrays in shared memory must not be touched.
+[[maybe_unused]] __device__ void mark_red_zones(const ForwardMmaShared& at, unsigned char* shared) {
+  if (threadIdx.x != 0) return;
+  for (const int end : {at.weight2, at.weight3, at.bias1, at.bias2, at.input, at.units, at.hidden1, at.taps, at.column_index,
+                        at.column_weight, at.row_index, at.row_weight, at.size}) {
+    if (end > 0) shared_red_zone(shared + end - kSharedGap, kSharedGap);
+  }
+}
+
+template <class Net>
+__device__ void make_strip(const MmaBlock<Net>& b, const Job& job) {
+  constexpr int kKernel2 = Net::kKernel2, kReach1 = kKernel1 / 2, kReach2 = kKernel2 / 2, kReach3 = kKernel3 / 2;
+  const auto& problem = b.p.problem;
+  const ForwardMmaShared& at = b.p.config.shared;
+  const int height = static_cast<int>(problem.output.height);
+  const bool replicate = problem.padding == Padding::kReplicate;
+  const EnlargedInput<typename Net::Image> input{
+      problem.input,
+      job.image,
+      problem.scale,
+      problem.bicubic,
+      problem.padding,
+      height,
+      static_cast<int>(problem.output.width),
+      {b.template at<int32_t>(at.column_index), b.template at<float>(at.column_weight), b.template at<int32_t>(at.row_index),
+       b.template at<float>(at.row_weight)}};
+  const int input_column = job.x0 - Net::kHalo0, hidden1_column = job.x0 - Net::kHalo1, hidden2_column = job.x0 - Net::kHalo2;
+
+  // Rows of hidden2 that are wanted, and the rows r of hidden1 that they are made of; those outside the image are worth
+  // nothing, or as much as the edge row.
+  const int first2 = max(0, job.y0 - kReach3), last2 = min(height - 1, job.y1 - 1 + kReach3);
+  int r = first2 - kReach2;
+  if (!replicate) r = max(r, 0);
+
+  // ---- The strip's first rows of the input
+  __syncthreads();  // the strip before is done with the tables and rings
+  if (problem.scale > 1) input.tabulate_columns(input_column, ring_columns(b));
+  LoadedRow<Net> next;
+  int tabulated = -kRowTable;
+  {
+    const int row = max(r, 0);
+    if (problem.scale > 1) __syncthreads();
+    for (int y = max(0, row - kReach1); y <= min(height - 1, row + kReach1); ++y) {
+      input.require_row(y, tabulated);
+      load_row(b, input, input_column, y, tabulated, next);
+      store_row(b, y, next);
+    }
+    find_units(b, row);
+  }
+  __syncthreads();
+
+  Sums<Net::kTiles, conv2_tiles(kKernel2)> hidden2;  // of rows r - kReach2 ... of hidden2
+#pragma unroll
+  for (int row = 0; row < kKernel2; ++row)
+    start_sums(hidden2, row * kWidth2 / 8, kWidth2 / 8, b.template at<float>(at.bias2), b.t());
+  UnfinishedRows<Net> unfinished = {};
+  int made = -1;  // row of hidden1 that was made last
+  for (; r <= last2 + kReach2; ++r) {
+    // ---- conv1, unless the row is there already
+    const int row = min(max(r, 0), height - 1);
+    const bool inside = replicate || row == r;
+    if (inside && row != made) {
+      made = row;
+      const int wanted = row + 1 + kReach1;  // of the input, next
+      if (wanted < height) {
+        input.require_row(wanted, tabulated);
+        load_row(b, input, input_column, wanted, tabulated, next);
+      }
+      Sums<Net::kTiles, kWidth1 / 8> hidden1;
+      conv1(b, row, hidden1);
+      if constexpr (kKernel2 == 1) {
+        conv2_1x1(b, hidden1, hidden2);
+      } else {
+        store_hidden1(b, hidden1_column, hidden1);
+      }
+      if (wanted < height) store_row(b, wanted, next);
+      if (row + 1 < height) find_units(b, row + 1);
+    }
+    __syncthreads();
+
+    // ---- conv2 and conv3
+    const int finished = r - kReach2;  // row of hidden2
+    const bool wanted = finished >= first2 && finished <= last2;
+    if constexpr (kKernel2 > 1) {
+      if (inside) {
+        if (pad_hidden1(b, hidden1_column)) __syncthreads();
+        conv2_give(b, hidden2);
+      }
+    }
+    if (wanted) conv3_taps(b, hidden2_column, hidden2);
+    __syncthreads();
+
+    // ---- Output rows
+    if (wanted) {
+      // The rows outside the image that this one stands for come with it.
+      const int from = finished == 0 ? -kReach3 : finished, to = finished == height - 1 ? height - 1 + kReach3 : finished;
+      for (int v = max(from, job.y0 - kReach3); v <= min(to, job.y1 - 1 + kReach3); ++v) {
+        add_output(b, job, v, replicate || v == finished, unfinished);
+      }
+    }
+    if constexpr (kKernel2 > 1) next_sums(b, hidden2);
+  }
+}
+
+template <class Net>
+__global__ void __launch_bounds__(Net::kMaxThreads, Net::kKernel2 == 1 ? 2 : 1)
+    srcnn_forward_mma_kernel(const ForwardMmaParams<typename Net::Image> p) {
+  SRCNN_DYNAMIC_SHARED(unsigned char, shared);
+  const MmaBlock<Net> block{p, shared, static_cast<int>(threadIdx.x) % 32, static_cast<int>(threadIdx.x) / 32};
+  if constexpr (kSharedGap > 0) mark_red_zones(p.config.shared, shared);
+  clear_row_of_zeros(block);
+  load_weights(block);
+  const int64_t tiles = static_cast<int64_t>(p.tiling.strips) * p.tiling.segments;
+  for (int64_t index = blockIdx.x; index < p.tiling.jobs; index += gridDim.x) {
+    const int tile = static_cast<int>(index % tiles);
+    const int y0 = tile / p.tiling.strips * p.tiling.segment_height;
+    make_strip(block, Job{index / tiles, tile % p.tiling.strips * p.config.strip_width, y0,
+                          min(static_cast<int>(p.problem.output.height), y0 + p.tiling.segment_height)});
+  }
+}
+
+template <class Net>
+void launch(const ForwardMmaParams<typename Net::Image>& params, cudaStream_t stream) {
+  const auto kernel = srcnn_forward_mma_kernel<Net>;
+  const int shared_bytes = params.config.shared.size;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "cudaFuncSetAttribute");
+  SRCNN_LAUNCH(kernel, params.tiling.blocks, params.config.threads(), shared_bytes, stream, params);
+  check(cudaGetLastError(), "srcnn_forward_mma_kernel");
+}
+
+template <int kKernel2, class Operand>
+void launch_channels(const ForwardMmaParams<typename Operand::Image>& params, cudaStream_t stream) {
+  if (params.problem.input.channels == 3) return launch<MmaNetwork<kKernel2, 3, Operand>>(params, stream);
+  launch<MmaNetwork<kKernel2, 1, Operand>>(params, stream);
+}
+
+template <class Operand>
+void launch_network(const ForwardMmaParams<typename Operand::Image>& params, cudaStream_t stream) {
+  switch (params.problem.conv2.kernel_size) {
+    case 1:
+      return launch_channels<1, Operand>(params, stream);
+    case 3:
+      return launch_channels<3, Operand>(params, stream);
+    default:
+      return launch_channels<5, Operand>(params, stream);
+  }
+}
+
+}  // namespace
+}  // namespace srcnn::cuda

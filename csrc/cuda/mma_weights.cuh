@@ -1,0 +1,101 @@
+// The weights as fragments of mma's B in shared memory, where they stay for a block's whole life: for each step of k and two
+// tiles of 8 columns, what each lane needs of them as one 16-byte load.
+//
+// Each weight is read once, in the order of global memory, and written where it belongs.
+#pragma once
+
+#include "mma_block.cuh"
+
+namespace srcnn::cuda {
+
+// Element `part` of unit `unit` (0 .. 7) of step `step`, column `column` of `tiles` x 8: its place among the fragments, in
+// elements. Lane (g, t) holds units t and t + 4 of column g (PTX ISA, matrix fragments of mma.m16n8k16 and m16n8k8).
+template <int kPerUnit>
+__device__ __forceinline__ int fragment_element(int step, int tiles, int unit, int part, int column) {
+  const int tile = column / 8, lane = column % 8 * 4 + unit % 4;
+  const int word = ((step * (tiles / 2) + tile / 2) * 32 + lane) * 4 + tile % 2 * 2 + unit / 4;
+  return word * kPerUnit + part;
+}
+
+template <class Net>
+__device__ void clear_fragments(const MmaBlock<Net>& b, int offset, int fragments) {
+  uint4* to = b.template at<uint4>(offset);
+  for (int i = threadIdx.x; i < fragments * (kFragmentBytes / 16); i += blockDim.x) to[i] = make_uint4(0, 0, 0, 0);
+}
+
+// conv1 [64][c][9][9]: unit k of a row is taps 2k and 2k + 1 (16 bits) or k (32). The ninth tap is the second half of a unit of
+// taps 7 and 8, so that what the first half multiplies by zero is a pixel the tap row reads anyway, and no NaN beyond it.
+template <class Net>
+__device__ void load_weights1(const MmaBlock<Net>& b) {
+  using Operand = typename Net::Operand;
+  constexpr int kRows = Net::kChannels * kKernel1, kRowUnits = row_units(Net::kPerUnit);
+  const auto* weight = b.p.problem.conv1.weight;
+  auto* to = b.template at<typename Net::Stored>(b.p.config.shared.weight1);
+#pragma unroll 4
+  for (int i = threadIdx.x; i < kWidth1 * kRows * kKernel1; i += blockDim.x) {
+    const int column = i / (kRows * kKernel1), row = i / kKernel1 % kRows, kx = i % kKernel1;
+    const int in_row = kx / Net::kPerUnit, part = kx == kKernel1 - 1 ? Net::kPerUnit - 1 : kx % Net::kPerUnit;
+    const int unit = row * kRowUnits + in_row;
+    to[fragment_element<Net::kPerUnit>(unit / kStepUnits, kWidth1 / 8, unit % kStepUnits, part, column)] =
+        Operand::stored(to_float(weight[i]));
+  }
+}
+
+// conv2 [32][64][f2][f2]. 1x1: the channels in the order in which conv1's sums hold them. Otherwise step (q, kx) is channels
+// 8 q ... of all pixels shifted by kx, and row ky of the kernel makes columns 32 (f2 - 1 - ky) ...: the sums of the image rows
+// that are furthest along come first.
+template <class Net>
+__device__ void load_weights2(const MmaBlock<Net>& b) {
+  using Operand = typename Net::Operand;
+  constexpr int kKernel2 = Net::kKernel2, kTaps = kKernel2 * kKernel2, kStepChannels = kStepUnits * Net::kPerUnit;
+  const auto* weight = b.p.problem.conv2.weight;
+  auto* to = b.template at<typename Net::Stored>(b.p.config.shared.weight2);
+#pragma unroll 4
+  for (int i = threadIdx.x; i < kWidth2 * kWidth1 * kTaps; i += blockDim.x) {
+    const int output = i / (kWidth1 * kTaps), channel = i / kTaps % kWidth1, ky = i / kKernel2 % kKernel2, kx = i % kKernel2;
+    const int q = channel / kStepChannels, in_step = channel % kStepChannels;
+    const int unit = kKernel2 == 1 ? Operand::chained_unit(in_step) : in_step / Net::kPerUnit;
+    const int part = kKernel2 == 1 ? Operand::chained_part(in_step) : in_step % Net::kPerUnit;
+    const int column = (kKernel2 - 1 - ky) * kWidth2 + output;
+    to[fragment_element<Net::kPerUnit>(q * kKernel2 + kx, conv2_tiles(kKernel2), unit, part, column)] =
+        Operand::stored(to_float(weight[i]));
+  }
+}
+
+// conv3 [c][32][5][5]: column 6 (5 c + kx) + ky is what a hidden pixel gives to channel c of the pixel that has it as tap (ky,
+// kx).
+template <class Net>
+__device__ void load_weights3(const MmaBlock<Net>& b) {
+  using Operand = typename Net::Operand;
+  constexpr int kTaps = kKernel3 * kKernel3, kStepChannels = kStepUnits * Net::kPerUnit;
+  const auto* weight = b.p.problem.conv3.weight;
+  auto* to = b.template at<typename Net::Stored>(b.p.config.shared.weight3);
+  for (int i = threadIdx.x; i < Net::kChannels * kWidth2 * kTaps; i += blockDim.x) {
+    const int c = i / (kWidth2 * kTaps), channel = i / kTaps % kWidth2, ky = i / kKernel3 % kKernel3, kx = i % kKernel3;
+    const int column = (c * kKernel3 + kx) * (2 * kTapPairs) + ky, in_step = channel % kStepChannels;
+    to[fragment_element<Net::kPerUnit>(channel / kStepChannels, tap_tiles(Net::kChannels), Operand::chained_unit(in_step),
+                                       Operand::chained_part(in_step), column)] = Operand::stored(to_float(weight[i]));
+  }
+}
+
+// All weights and biases. Ends with a barrier.
+template <class Net>
+__device__ void load_weights(const MmaBlock<Net>& b) {
+  const ForwardMmaShared& at = b.p.config.shared;
+  // Units and columns beyond the last are multiplied too, by nothing.
+  clear_fragments(b, at.weight1, Net::kConv1Steps * kWidth1 / 16);
+  clear_fragments(b, at.weight3, Net::kConv3Steps * tap_tiles(Net::kChannels) / 2);
+  __syncthreads();
+  load_weights1(b);
+  load_weights2(b);
+  load_weights3(b);
+  for (int i = threadIdx.x; i < kWidth1; i += blockDim.x) {
+    b.template at<float>(at.bias1)[i] = to_float(b.p.problem.conv1.bias[i]);
+  }
+  for (int i = threadIdx.x; i < kWidth2; i += blockDim.x) {
+    b.template at<float>(at.bias2)[i] = to_float(b.p.problem.conv2.bias[i]);
+  }
+  __syncthreads();
+}
+
+}  // namespace srcnn::cuda
