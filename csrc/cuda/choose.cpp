@@ -23,7 +23,7 @@ std::string try_kernel(ForwardKernel kernel, const ForwardShape& shape, Element 
   const bool sixteen = element != Element::kFloat;
   if (sixteen != (kernel == ForwardKernel::kMma)) return std::string("it is not for ") + name_of(element);
   if (device.compute_capability < 80) return "the GPU has no such tensor cores (they come with sm_80)";
-  if (!choose_forward_mma_config(shape, sixteen ? 2 : 1, device, plan.mma)) {
+  if (!choose_forward_mma_config(shape, {sixteen ? 2 : 1, kernel == ForwardKernel::kTf32x3 ? 3 : 1}, device, plan.mma)) {
     return "its weights do not fit the " + std::to_string(device.shared_memory_per_block) +
            " bytes of shared memory that a block has";
   }

@@ -15,6 +15,7 @@ struct ForwardShape {
   int64_t batch;
   int channels, kernel2;
   int64_t scale, height, width;  // height and width of the output
+  bool operator==(const ForwardShape&) const = default;
 };
 
 template <class T>
@@ -64,7 +65,7 @@ ForwardConfig choose_forward_config(const ForwardShape& shape, const DeviceLimit
 // Offsets of the arrays in dynamic shared memory, in bytes.
 struct ForwardMmaShared {
   int weight1, weight2, weight3, bias1, bias2;
-  int input, units, hidden1, taps;
+  int input, units, hidden1, taps, open_rows;
   int column_index, column_weight, row_index, row_weight;
   int size;
 };
@@ -75,9 +76,14 @@ struct ForwardMmaConfig {
   int warps;
   int strip_width;  // output columns of a block's strip
   int blocks_per_sm;
+  // conv2's weights do not fit into shared memory: they pass through it for every row, a step of channels at a time, from a
+  // workspace in global memory that holds them as fragments.
+  bool stream_weight2;
+  int weight2_bytes;  // of all fragments
   ForwardMmaShared shared;
 
   int threads() const { return 32 * warps; }
+  int workspace_bytes() const { return stream_weight2 ? weight2_bytes : 0; }
   std::string describe() const;
 };
 
@@ -90,8 +96,13 @@ struct ForwardTiling {
 
 ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows, int blocks_per_sm, const DeviceLimits& device);
 
-// The configuration with the lowest estimated cost for operands of `per_unit` numbers per 32 bits; false where the
-// device's shared memory cannot hold the weights and a strip.
-bool choose_forward_mma_config(const ForwardShape& shape, int per_unit, const DeviceLimits& device, ForwardMmaConfig& config);
+// Operands of the tensor-core products: numbers per 32 bits, and how many products make one.
+struct OperandFormat {
+  int per_unit, products;
+};
+
+// The configuration with the lowest estimated cost; false where the device's shared memory cannot hold the weights and a strip.
+bool choose_forward_mma_config(const ForwardShape& shape, OperandFormat format, const DeviceLimits& device,
+                               ForwardMmaConfig& config);
 
 }  // namespace srcnn::cuda

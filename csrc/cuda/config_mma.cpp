@@ -8,7 +8,10 @@
 namespace srcnn::cuda {
 namespace {
 
-ForwardMmaShared lay_out(const ForwardShape& shape, int per_unit, int columns, int gap) {
+int weight2_steps(int kernel2, int per_unit) { return kernel2 * channel_steps(kWidth1, per_unit); }
+int weight2_step_bytes(int kernel2) { return conv2_tiles(kernel2) / 2 * kFragmentBytes; }
+
+ForwardMmaShared lay_out(const ForwardShape& shape, int per_unit, int columns, bool stream_weight2, int gap) {
   const int c = shape.channels, kernel2 = shape.kernel2;
   const int copies = per_unit, bytes = 4 / per_unit;  // of a row of the input, and of its elements
   ForwardMmaShared at{};
@@ -17,14 +20,15 @@ ForwardMmaShared lay_out(const ForwardShape& shape, int per_unit, int columns, i
     at.size += (size + 15) / 16 * 16 + gap;
   };
   place(at.weight1, conv1_steps(c, per_unit) * kWidth1 / 16 * kFragmentBytes);
-  place(at.weight2, kernel2 * channel_steps(kWidth1, per_unit) * conv2_tiles(kernel2) / 2 * kFragmentBytes);
-  place(at.weight3, channel_steps(kWidth2, per_unit) * tap_tiles(c) / 2 * kFragmentBytes);
+  place(at.weight2, (stream_weight2 ? kWeight2Buffers : weight2_steps(kernel2, per_unit)) * weight2_step_bytes(kernel2));
+  place(at.weight3, channel_steps(kWidth2, per_unit) * c * kTapTiles / 2 * kFragmentBytes);
   place(at.bias1, kWidth1 * 4);
   place(at.bias2, kWidth2 * 4);
   place(at.input, (kInputSlots + 1) * c * copies * mma_input_stride(columns) * bytes);
   place(at.units, 2 * copies * conv1_steps(c, per_unit) * kStepUnits * 4);
   if (kernel2 > 1) place(at.hidden1, hidden1_chunks(per_unit) * hidden1_pixels(columns) * 16);
-  place(at.taps, tap_pairs(c) * tap_stride(columns) * 8);
+  place(at.taps, kTapPairs * tap_stride(columns) * 8);
+  if (keeps_open_rows(c)) place(at.open_rows, (kKernel3 - 1) * c * columns * 4);
   if (shape.scale > 1) {
     place(at.column_index, 4 * mma_input_stride(columns) * 4);
     place(at.column_weight, 4 * mma_input_stride(columns) * 4);
@@ -39,23 +43,34 @@ ForwardMmaShared lay_out(const ForwardShape& shape, int per_unit, int columns, i
 std::string ForwardMmaConfig::describe() const {
   std::ostringstream text;
   text << "strips of " << strip_width << " (" << columns << " columns), " << threads() << " threads, " << shared.size / 1024
-       << " KiB shared, " << blocks_per_sm << " blocks per SM";
+       << " KiB shared, " << blocks_per_sm << " blocks per SM" << (stream_weight2 ? ", conv2 weights streamed" : "");
   return text.str();
 }
 
-bool choose_forward_mma_config(const ForwardShape& shape, int per_unit, const DeviceLimits& device, ForwardMmaConfig& config) {
+bool choose_forward_mma_config(const ForwardShape& shape, OperandFormat format, const DeviceLimits& device,
+                               ForwardMmaConfig& config) {
   const int kernel2 = shape.kernel2;
   double best_cost = 0;
-  for (int warps = max_warps(kernel2); warps >= 1; --warps) {
-    const int columns = warps * warp_tiles(kernel2) * kTilePixels;
+  for (int choice = 2 * max_warps(kernel2, format.products); choice >= 2; --choice) {
+    const int warps = choice / 2;
+    const bool stream = choice % 2 != 0;
+    if (stream && kernel2 == 1) continue;  // 8 or 16 KiB
+    const int columns = warps * warp_tiles(kernel2, format.products) * kTilePixels;
     const int strip_width = columns - 2 * (kernel2 / 2) - 2 * (kKernel3 / 2);
-    ForwardMmaConfig candidate{columns, warps, strip_width, 1, lay_out(shape, per_unit, columns, device.shared_gap)};
+    ForwardMmaConfig candidate{columns,
+                               warps,
+                               strip_width,
+                               1,
+                               stream,
+                               weight2_steps(kernel2, format.per_unit) * weight2_step_bytes(kernel2),
+                               lay_out(shape, format.per_unit, columns, stream, device.shared_gap)};
     if (strip_width < kTilePixels || candidate.shared.size > device.shared_memory_per_block) continue;
     // 1 KiB of each block's shared memory is the driver's. Registers hold 8 warps of 255 each.
     candidate.blocks_per_sm = std::max(1, std::min(device.shared_memory_per_sm / (candidate.shared.size + 1024), 8 / warps));
     const ForwardTiling tiling = tile_forward(shape, strip_width, 1, candidate.blocks_per_sm, device);
     // The blocks of an SM take turns; few warps leave it idle at their barriers.
-    const double cost = tiling.rows * columns * candidate.blocks_per_sm * (1.0 + 4.0 / (warps * candidate.blocks_per_sm));
+    const double idle = 4.0 / (warps * candidate.blocks_per_sm) * (stream ? 1.5 : 1.0);
+    const double cost = tiling.rows * columns * candidate.blocks_per_sm * (1.0 + idle);
     if (best_cost == 0 || cost < best_cost) {
       best_cost = cost;
       config = candidate;

@@ -1,6 +1,8 @@
 // The host side of the fused forward: device limits -> plan -> launch.
 #include <cstdlib>
+#include <string>
 #include <type_traits>
+#include <utility>
 
 #include "choose.h"
 #include "kernels.h"
@@ -25,13 +27,47 @@ DeviceLimits current_device_limits() {
           kSharedGap};
 }
 
+namespace {
+
+// What a plan depends on.
+struct PlanKey {
+  ForwardShape shape;
+  Element element;
+  bool allow_tf32;
+  std::string forced;
+  int device;
+  bool operator==(const PlanKey&) const = default;
+};
+
+// Choosing takes tens of microseconds, as long as a small image; most calls are like the one before.
 template <class T>
-void srcnn_forward(const ForwardProblemOf<T>& problem, void* stream) {
+const ForwardPlan& plan_of(const ForwardProblemOf<T>& problem) {
+  thread_local PlanKey last{};
+  thread_local ForwardPlan plan;
   const char* forced = std::getenv("SRCNN_FUSED_CUDA_KERNEL");
-  const ForwardPlan plan = choose_forward(shape_of(problem), kElementOf<T>, problem.allow_tf32,
-                                          forced != nullptr && *forced != '\0' ? forced : "auto", current_device_limits());
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  PlanKey key{shape_of(problem), kElementOf<T>, problem.allow_tf32, forced != nullptr && *forced != '\0' ? forced : "auto",
+              device};
+  if (!(key == last)) {
+    plan = choose_forward(key.shape, key.element, key.allow_tf32, key.forced, current_device_limits());
+    last = std::move(key);
+  }
+  return plan;
+}
+
+}  // namespace
+
+template <class T>
+size_t srcnn_forward_workspace(const ForwardProblemOf<T>& problem) {
+  return static_cast<size_t>(plan_of(problem).mma.workspace_bytes());
+}
+
+template <class T>
+void srcnn_forward(const ForwardProblemOf<T>& problem, void* workspace, void* stream) {
+  const ForwardPlan& plan = plan_of(problem);
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  const ForwardMmaParams<T> mma{problem, plan.mma, plan.tiling};
+  const ForwardMmaParams<T> mma{problem, plan.mma, plan.tiling, workspace};
   if (plan.kernel == ForwardKernel::kFma) {
     return launch_srcnn_forward_fma(ForwardParams<T>{problem, plan.fma, plan.tiling}, cuda_stream);
   }
@@ -46,8 +82,11 @@ void srcnn_forward(const ForwardProblemOf<T>& problem, void* stream) {
   }
 }
 
-template void srcnn_forward(const ForwardProblemOf<float>& problem, void* stream);
-template void srcnn_forward(const ForwardProblemOf<Half>& problem, void* stream);
-template void srcnn_forward(const ForwardProblemOf<BFloat16>& problem, void* stream);
+template size_t srcnn_forward_workspace(const ForwardProblemOf<float>& problem);
+template size_t srcnn_forward_workspace(const ForwardProblemOf<Half>& problem);
+template size_t srcnn_forward_workspace(const ForwardProblemOf<BFloat16>& problem);
+template void srcnn_forward(const ForwardProblemOf<float>& problem, void* workspace, void* stream);
+template void srcnn_forward(const ForwardProblemOf<Half>& problem, void* workspace, void* stream);
+template void srcnn_forward(const ForwardProblemOf<BFloat16>& problem, void* workspace, void* stream);
 
 }  // namespace srcnn::cuda

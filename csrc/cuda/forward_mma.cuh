@@ -10,13 +10,12 @@
 //   conv2: the row is given to the f2 rows of hidden2 it is part of, one of which is finished with it;
 //   conv3: the taps of that one, into shared memory
 //                                                                               -- barrier --
-//   the taps are added to five output rows, one of which is finished
+//   the taps are added to five output rows, one of which is finished (for RGB, this and conv3 once a channel)
 #pragma once
 
 #include "launch.cuh"
 #include "mma_layers.cuh"
 #include "mma_output.cuh"
-#include "mma_weights.cuh"
 
 namespace srcnn::cuda {
 namespace {
@@ -24,14 +23,14 @@ namespace {
 // When run on the CPU: what lies between the arrays in shared memory must not be touched.
 [[maybe_unused]] __device__ void mark_red_zones(const ForwardMmaShared& at, unsigned char* shared) {
   if (threadIdx.x != 0) return;
-  for (const int end : {at.weight2, at.weight3, at.bias1, at.bias2, at.input, at.units, at.hidden1, at.taps, at.column_index,
-                        at.column_weight, at.row_index, at.row_weight, at.size}) {
+  for (const int end : {at.weight2, at.weight3, at.bias1, at.bias2, at.input, at.units, at.hidden1, at.taps, at.open_rows,
+                        at.column_index, at.column_weight, at.row_index, at.row_weight, at.size}) {
     if (end > 0) shared_red_zone(shared + end - kSharedGap, kSharedGap);
   }
 }
 
 template <class Net>
-__device__ void make_strip(const MmaBlock<Net>& b, const Job& job) {
+__device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const Job& job) {
   constexpr int kKernel2 = Net::kKernel2, kReach1 = kKernel1 / 2, kReach2 = kKernel2 / 2, kReach3 = kKernel3 / 2;
   const auto& problem = b.p.problem;
   const ForwardMmaShared& at = b.p.config.shared;
@@ -72,11 +71,12 @@ __device__ void make_strip(const MmaBlock<Net>& b, const Job& job) {
   }
   __syncthreads();
 
+  const float* bias2 = b.template at<float>(at.bias2);
   Sums<Net::kTiles, conv2_tiles(kKernel2)> hidden2;  // of rows r - kReach2 ... of hidden2
 #pragma unroll
-  for (int row = 0; row < kKernel2; ++row)
-    start_sums(hidden2, row * kWidth2 / 8, kWidth2 / 8, b.template at<float>(at.bias2), b.t());
-  UnfinishedRows<Net> unfinished = {};
+  for (int row = 0; row < kKernel2 - 1; ++row) start_sums(hidden2, row * kWidth2 / 8, kWidth2 / 8, bias2, b.t());
+  OpenRows<Net> open_rows;
+  open_rows.clear(b);
   int made = -1;  // row of hidden1 that was made last
   for (; r <= last2 + kReach2; ++r) {
     // ---- conv1, unless the row is there already
@@ -101,51 +101,66 @@ __device__ void make_strip(const MmaBlock<Net>& b, const Job& job) {
     }
     __syncthreads();
 
-    // ---- conv2 and conv3
+    // ---- conv2
     const int finished = r - kReach2;  // row of hidden2
     const bool wanted = finished >= first2 && finished <= last2;
     if constexpr (kKernel2 > 1) {
+      start_sums(hidden2, conv2_tiles(kKernel2) - kWidth2 / 8, kWidth2 / 8, bias2, b.t());
       if (inside) {
         if (pad_hidden1(b, hidden1_column)) __syncthreads();
-        conv2_give(b, hidden2);
+        conv2_give(b, stream, hidden2);
       }
     }
-    if (wanted) conv3_taps(b, hidden2_column, hidden2);
-    __syncthreads();
 
-    // ---- Output rows
+    // ---- conv3 and the output rows
     if (wanted) {
       // The rows outside the image that this one stands for come with it.
-      const int from = finished == 0 ? -kReach3 : finished, to = finished == height - 1 ? height - 1 + kReach3 : finished;
-      for (int v = max(from, job.y0 - kReach3); v <= min(to, job.y1 - 1 + kReach3); ++v) {
-        add_output(b, job, v, replicate || v == finished, unfinished);
+      const int from = max(finished == 0 ? -kReach3 : finished, job.y0 - kReach3);
+      const int to = min(finished == height - 1 ? height - 1 + kReach3 : finished, job.y1 - 1 + kReach3);
+#pragma unroll
+      for (int c = 0; c < Net::kChannels; ++c) {
+        if (c > 0) __syncthreads();  // the taps before have been added
+        conv3_taps(b, c, hidden2_column, hidden2);
+        __syncthreads();
+        for (int v = from; v <= to; ++v) add_output(b, job, c, v, replicate || v == finished, open_rows);
       }
+    } else {
+      __syncthreads();
     }
-    if constexpr (kKernel2 > 1) next_sums(b, hidden2);
+    if constexpr (kKernel2 > 1) next_sums<Net>(hidden2);
   }
 }
 
 template <class Net>
-__global__ void __launch_bounds__(Net::kMaxThreads, Net::kKernel2 == 1 ? 2 : 1)
+__global__ void __launch_bounds__(Net::kMaxThreads, 256 / Net::kMaxThreads)
     srcnn_forward_mma_kernel(const ForwardMmaParams<typename Net::Image> p) {
   SRCNN_DYNAMIC_SHARED(unsigned char, shared);
   const MmaBlock<Net> block{p, shared, static_cast<int>(threadIdx.x) % 32, static_cast<int>(threadIdx.x) / 32};
   if constexpr (kSharedGap > 0) mark_red_zones(p.config.shared, shared);
   clear_row_of_zeros(block);
   load_weights(block);
+  Weight2Stream stream;
+  if (p.config.stream_weight2) start_weights2(block, stream);
   const int64_t tiles = static_cast<int64_t>(p.tiling.strips) * p.tiling.segments;
   for (int64_t index = blockIdx.x; index < p.tiling.jobs; index += gridDim.x) {
     const int tile = static_cast<int>(index % tiles);
     const int y0 = tile / p.tiling.strips * p.tiling.segment_height;
-    make_strip(block, Job{index / tiles, tile % p.tiling.strips * p.config.strip_width, y0,
-                          min(static_cast<int>(p.problem.output.height), y0 + p.tiling.segment_height)});
+    make_strip(block, stream,
+               Job{index / tiles, tile % p.tiling.strips * p.config.strip_width, y0,
+                   min(static_cast<int>(p.problem.output.height), y0 + p.tiling.segment_height)});
   }
+  ptx::cp_async_wait_all();  // the weights that were sent for last are not needed any more
 }
 
 template <class Net>
 void launch(const ForwardMmaParams<typename Net::Image>& params, cudaStream_t stream) {
   const auto kernel = srcnn_forward_mma_kernel<Net>;
   const int shared_bytes = params.config.shared.size;
+  if (params.config.stream_weight2) {
+    SRCNN_LAUNCH(srcnn_pack_weights2_kernel<Net>, 64, 256, 0, stream, params.problem.conv2.weight,
+                 static_cast<typename Net::Stored*>(params.workspace));
+    check(cudaGetLastError(), "srcnn_pack_weights2_kernel");
+  }
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "cudaFuncSetAttribute");
   SRCNN_LAUNCH(kernel, params.tiling.blocks, params.config.threads(), shared_bytes, stream, params);
   check(cudaGetLastError(), "srcnn_forward_mma_kernel");

@@ -13,7 +13,8 @@ struct MmaNetwork {
   using Image = typename Operand::Image;
   using Stored = typename Operand::Stored;
   static constexpr int kKernel2 = kKernel2_, kChannels = kChannels_, kPerUnit = Operand::kPerUnit;
-  static constexpr int kTiles = warp_tiles(kKernel2), kMaxThreads = 32 * max_warps(kKernel2);
+  static constexpr int kTiles = warp_tiles(kKernel2, Operand::kProducts);
+  static constexpr int kMaxThreads = 32 * max_warps(kKernel2, Operand::kProducts);
   static constexpr int kPixelsPerThread = kTiles * kTilePixels / 32;  // of a row, if each is one thread's
   static constexpr int kConv1Steps = conv1_steps(kChannels, kPerUnit);
   static constexpr int kConv2Steps = channel_steps(kWidth1, kPerUnit);  // for each kx

@@ -12,8 +12,8 @@ namespace srcnn::cuda {
 // This thread's share of a row, for all channels.
 template <class Net>
 struct LoadedRow {
-  static constexpr int kCount = Net::kChannels * Net::kPixelsPerThread + 1;  // threads * kPixelsPerThread + 8 columns each
-  float value[kCount];
+  static constexpr int kCount = Net::kPixelsPerThread + 1;  // of threads * kPixelsPerThread + 8 columns
+  float value[Net::kChannels][kCount];
 };
 
 template <class Net>
@@ -26,9 +26,12 @@ __device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const EnlargedI
                                          int first_column, int row, int tabulated, LoadedRow<Net>& loaded) {
   const int columns = ring_columns(b);
 #pragma unroll
-  for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
-    const int i = threadIdx.x + k * blockDim.x, c = i / columns, j = i - c * columns;
-    if (c < Net::kChannels) loaded.value[k] = input.pixel(c, row, first_column + j, j, tabulated);
+  for (int c = 0; c < Net::kChannels; ++c) {
+#pragma unroll
+    for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
+      const int j = threadIdx.x + k * blockDim.x;
+      if (j < columns) loaded.value[c][k] = input.pixel(c, row, first_column + j, j, tabulated);
+    }
   }
 }
 
@@ -39,13 +42,16 @@ __device__ __forceinline__ void store_row(const MmaBlock<Net>& b, int row, const
   auto* ring = b.template at<typename Net::Stored>(b.p.config.shared.input) +
                row % kInputSlots * (Net::kChannels * Operand::kCopies * stride);
 #pragma unroll
-  for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
-    const int i = threadIdx.x + k * blockDim.x, c = i / columns, j = i - c * columns;
-    if (c >= Net::kChannels) continue;
-    const auto value = Operand::stored(loaded.value[k]);
-    auto* to = ring + c * Operand::kCopies * stride + j;
-    to[0] = value;
-    if (Operand::kCopies == 2 && j > 0) to[stride - 1] = value;
+  for (int c = 0; c < Net::kChannels; ++c) {
+#pragma unroll
+    for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
+      const int j = threadIdx.x + k * blockDim.x;
+      if (j >= columns) continue;
+      const auto value = Operand::stored(loaded.value[c][k]);
+      auto* to = ring + c * Operand::kCopies * stride + j;
+      to[0] = value;
+      if (Operand::kCopies == 2 && j > 0) to[stride - 1] = value;
+    }
   }
 }
 

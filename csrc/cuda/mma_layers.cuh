@@ -13,6 +13,7 @@
 #pragma once
 
 #include "mma_input.cuh"
+#include "mma_weights.cuh"
 
 namespace srcnn::cuda {
 
@@ -118,9 +119,11 @@ __device__ bool pad_hidden1(const MmaBlock<Net>& b, int image_column) {
 
 // Adds the row of hidden1 to the sums of the f2 rows of hidden2 that it is part of, the topmost first.
 template <class Net>
-__device__ __forceinline__ void conv2_give(const MmaBlock<Net>& b, Sums<Net::kTiles, conv2_tiles(Net::kKernel2)>& sum) {
+__device__ __forceinline__ void conv2_give(const MmaBlock<Net>& b, Weight2Stream& stream,
+                                           Sums<Net::kTiles, conv2_tiles(Net::kKernel2)>& sum) {
   using Operand = typename Net::Operand;
   constexpr int kKernel2 = Net::kKernel2;
+  const bool streamed = b.p.config.stream_weight2;
   const uint4* weight = b.template at<uint4>(b.p.config.shared.weight2);
   // Lane l gives ldmatrix the address of row l % 8 of matrix l / 8: pixels 0-7, 8-15, and the same in the next chunk.
   const unsigned char* row = hidden1_at(b, b.lane / 16, b.first_pixel() + b.lane % 16);
@@ -129,6 +132,7 @@ __device__ __forceinline__ void conv2_give(const MmaBlock<Net>& b, Sums<Net::kTi
   for (int q = 0; q < Net::kConv2Steps; ++q) {
 #pragma unroll
     for (int kx = 0; kx < kKernel2; ++kx) {
+      if (streamed) weight = next_weights2(b, stream);
       typename Operand::A a[Net::kTiles];
 #pragma unroll
       for (int m = 0; m < Net::kTiles; ++m) {
@@ -136,16 +140,16 @@ __device__ __forceinline__ void conv2_give(const MmaBlock<Net>& b, Sums<Net::kTi
         ptx::ldmatrix<4>(words, row + (kTilePixels * m + kx) * 16);
         a[m] = Operand::loaded_a(words);
       }
-      multiply<Operand>(sum, a, weight + kx * (conv2_tiles(kKernel2) / 2) * 32, b.lane);
+      multiply<Operand>(sum, a, weight, b.lane);
+      weight += kWeight2Words<Net>;
     }
     row += two_chunks;
-    weight += kKernel2 * (conv2_tiles(kKernel2) / 2) * 32;
   }
 }
 
-// Moves the sums one row on: the first row of hidden2 is finished, a new one starts.
+// Moves the sums one row on, the first row of hidden2 being finished. The new last one is only started when it is needed.
 template <class Net>
-__device__ __forceinline__ void next_sums(const MmaBlock<Net>& b, Sums<Net::kTiles, conv2_tiles(Net::kKernel2)>& sum) {
+__device__ __forceinline__ void next_sums(Sums<Net::kTiles, conv2_tiles(Net::kKernel2)>& sum) {
   constexpr int kRow = kWidth2 / 8, kKept = conv2_tiles(Net::kKernel2) - kRow;
 #pragma unroll
   for (int m = 0; m < Net::kTiles; ++m) {
@@ -155,19 +159,17 @@ __device__ __forceinline__ void next_sums(const MmaBlock<Net>& b, Sums<Net::kTil
       for (int e = 0; e < 4; ++e) sum[m][j][e] = sum[m][j + kRow][e];
     }
   }
-  start_sums(sum, kKept, kRow, b.template at<float>(b.p.config.shared.bias2), b.t());
 }
 
 // ------------------------------------------------------------------------------------------------------ conv3
 
-// What each pixel of the finished row of hidden2 (the first 4 tiles of `hidden2`) gives to its neighbours: pairs of taps, each
-// [pair][pixel]. Pixels outside the image give nothing; `image_column` is pixel 0's.
+// What each pixel of the finished row of hidden2 (the first 4 tiles of `hidden2`) gives to channel c of its neighbours: pairs
+// of taps, each [pair][pixel]. Pixels outside the image give nothing; `image_column` is pixel 0's.
 template <class Net>
-__device__ __forceinline__ void conv3_taps(const MmaBlock<Net>& b, int image_column,
+__device__ __forceinline__ void conv3_taps(const MmaBlock<Net>& b, int c, int image_column,
                                            const Sums<Net::kTiles, conv2_tiles(Net::kKernel2)>& hidden2) {
   using Operand = typename Net::Operand;
   const ForwardMmaShared& at = b.p.config.shared;
-  constexpr int kTapTiles = tap_tiles(Net::kChannels);
   const int stride = tap_stride(b.p.config.columns), width = static_cast<int>(b.p.problem.output.width);
   const int first = b.first_pixel() + b.g();
 #pragma unroll 1
@@ -182,12 +184,13 @@ __device__ __forceinline__ void conv3_taps(const MmaBlock<Net>& b, int image_col
         Operand::chain(hidden2[m], q, words);
         a[m] = Operand::chained_a(words);
       }
-      multiply<Operand>(sum, a, b.template at<uint4>(at.weight3) + (q * kTapTiles + j) / 2 * 32, b.lane);
+      const int fragment = ((q * Net::kChannels + c) * kTapTiles + j) / 2;
+      multiply<Operand>(sum, a, b.template at<uint4>(at.weight3) + fragment * 32, b.lane);
     }
 #pragma unroll
     for (int tile = 0; tile < 2; ++tile) {
       const int pair = 4 * (j + tile) + b.t();
-      if (pair >= tap_pairs(Net::kChannels)) continue;
+      if (pair >= kTapPairs) continue;
       float2* taps = b.template at<float2>(at.taps) + pair * stride + first;
 #pragma unroll
       for (int m = 0; m < Net::kTiles; ++m) {

@@ -26,7 +26,7 @@ template <class T>  // Half or BFloat16
 struct Sixteen {
   using Image = T;
   using Stored = T;
-  static constexpr int kPerUnit = 2;
+  static constexpr int kPerUnit = 2, kProducts = 1;
   // A unit must be 4-byte aligned, so rows of taps are kept twice, the second copy shifted by one element.
   static constexpr int kCopies = 2;
   struct A {
@@ -97,6 +97,7 @@ struct ThirtyTwo {
 };
 
 struct Tf32 : ThirtyTwo {
+  static constexpr int kProducts = 1;
   struct A {
     TileA word;
   };
@@ -119,6 +120,7 @@ struct Tf32 : ThirtyTwo {
 // a b = (a_high + a_low) (b_high + b_low), without a_low b_low: 2^-22 of the product. The low part of an infinity is NaN,
 // so what it reaches becomes NaN, also where the reference has infinity.
 struct Tf32x3 : ThirtyTwo {
+  static constexpr int kProducts = 3;
   struct A {
     TileA high, low;
   };

@@ -1,7 +1,8 @@
-// The weights as fragments of mma's B in shared memory, where they stay for a block's whole life: for each step of k and two
-// tiles of 8 columns, what each lane needs of them as one 16-byte load.
+// The weights as fragments of mma's B in shared memory: for each step of k and two tiles of 8 columns, what each lane needs of
+// them as one 16-byte load. Each weight is read once, in the order of global memory, and written where it belongs.
 //
-// Each weight is read once, in the order of global memory, and written where it belongs.
+// They stay for a block's whole life, but for conv2's where they do not fit: those are packed into global memory first, and
+// pass through a ring of buffers in shared memory, a step at a time.
 #pragma once
 
 #include "mma_block.cuh"
@@ -45,13 +46,11 @@ __device__ void load_weights1(const MmaBlock<Net>& b) {
 // 8 q ... of all pixels shifted by kx, and row ky of the kernel makes columns 32 (f2 - 1 - ky) ...: the sums of the image rows
 // that are furthest along come first.
 template <class Net>
-__device__ void load_weights2(const MmaBlock<Net>& b) {
+__device__ void pack_weights2(const typename Net::Image* weight, typename Net::Stored* to, int thread, int threads) {
   using Operand = typename Net::Operand;
   constexpr int kKernel2 = Net::kKernel2, kTaps = kKernel2 * kKernel2, kStepChannels = kStepUnits * Net::kPerUnit;
-  const auto* weight = b.p.problem.conv2.weight;
-  auto* to = b.template at<typename Net::Stored>(b.p.config.shared.weight2);
 #pragma unroll 4
-  for (int i = threadIdx.x; i < kWidth2 * kWidth1 * kTaps; i += blockDim.x) {
+  for (int i = thread; i < kWidth2 * kWidth1 * kTaps; i += threads) {
     const int output = i / (kWidth1 * kTaps), channel = i / kTaps % kWidth1, ky = i / kKernel2 % kKernel2, kx = i % kKernel2;
     const int q = channel / kStepChannels, in_step = channel % kStepChannels;
     const int unit = kKernel2 == 1 ? Operand::chained_unit(in_step) : in_step / Net::kPerUnit;
@@ -62,7 +61,7 @@ __device__ void load_weights2(const MmaBlock<Net>& b) {
   }
 }
 
-// conv3 [c][32][5][5]: column 6 (5 c + kx) + ky is what a hidden pixel gives to channel c of the pixel that has it as tap (ky,
+// conv3 [c][32][5][5]: column 32 c + 6 kx + ky is what a hidden pixel gives to channel c of the pixel that has it as tap (ky,
 // kx).
 template <class Net>
 __device__ void load_weights3(const MmaBlock<Net>& b) {
@@ -72,8 +71,8 @@ __device__ void load_weights3(const MmaBlock<Net>& b) {
   auto* to = b.template at<typename Net::Stored>(b.p.config.shared.weight3);
   for (int i = threadIdx.x; i < Net::kChannels * kWidth2 * kTaps; i += blockDim.x) {
     const int c = i / (kWidth2 * kTaps), channel = i / kTaps % kWidth2, ky = i / kKernel3 % kKernel3, kx = i % kKernel3;
-    const int column = (c * kKernel3 + kx) * (2 * kTapPairs) + ky, in_step = channel % kStepChannels;
-    to[fragment_element<Net::kPerUnit>(channel / kStepChannels, tap_tiles(Net::kChannels), Operand::chained_unit(in_step),
+    const int column = c * (8 * kTapTiles) + kx * (2 * kColumnPairs) + ky, in_step = channel % kStepChannels;
+    to[fragment_element<Net::kPerUnit>(channel / kStepChannels, Net::kChannels * kTapTiles, Operand::chained_unit(in_step),
                                        Operand::chained_part(in_step), column)] = Operand::stored(to_float(weight[i]));
   }
 }
@@ -84,10 +83,12 @@ __device__ void load_weights(const MmaBlock<Net>& b) {
   const ForwardMmaShared& at = b.p.config.shared;
   // Units and columns beyond the last are multiplied too, by nothing.
   clear_fragments(b, at.weight1, Net::kConv1Steps * kWidth1 / 16);
-  clear_fragments(b, at.weight3, Net::kConv3Steps * tap_tiles(Net::kChannels) / 2);
+  clear_fragments(b, at.weight3, Net::kConv3Steps * Net::kChannels * kTapTiles / 2);
   __syncthreads();
   load_weights1(b);
-  load_weights2(b);
+  if (!b.p.config.stream_weight2) {
+    pack_weights2<Net>(b.p.problem.conv2.weight, b.template at<typename Net::Stored>(at.weight2), threadIdx.x, blockDim.x);
+  }
   load_weights3(b);
   for (int i = threadIdx.x; i < kWidth1; i += blockDim.x) {
     b.template at<float>(at.bias1)[i] = to_float(b.p.problem.conv1.bias[i]);
@@ -96,6 +97,50 @@ __device__ void load_weights(const MmaBlock<Net>& b) {
     b.template at<float>(at.bias2)[i] = to_float(b.p.problem.conv2.bias[i]);
   }
   __syncthreads();
+}
+
+// ------------------------------------------------------------------------------------------------------ streaming
+
+template <class Net>
+__global__ void srcnn_pack_weights2_kernel(const typename Net::Image* weight, typename Net::Stored* to) {
+  pack_weights2<Net>(weight, to, blockIdx.x * blockDim.x + threadIdx.x, gridDim.x * blockDim.x);
+}
+
+// The steps of conv2's weights come round and round: the next to be multiplied.
+struct Weight2Stream {
+  int step = 0, buffer = 0;
+};
+
+template <class Net>
+inline constexpr int kWeight2Steps = Net::kConv2Steps * Net::kKernel2;
+template <class Net>
+inline constexpr int kWeight2Words = conv2_tiles(Net::kKernel2) / 2 * 32;  // of 16 bytes, a step
+
+// Sends for the step that comes `ahead` steps after the next one. All threads; its buffer must be free.
+template <class Net>
+__device__ __forceinline__ void request_weights2(const MmaBlock<Net>& b, const Weight2Stream& stream, int ahead) {
+  const int step = (stream.step + ahead) % kWeight2Steps<Net>, buffer = (stream.buffer + ahead) % kWeight2Buffers;
+  const uint4* from = static_cast<const uint4*>(b.p.workspace) + step * kWeight2Words<Net>;
+  uint4* to = b.template at<uint4>(b.p.config.shared.weight2) + buffer * kWeight2Words<Net>;
+  for (int i = threadIdx.x; i < kWeight2Words<Net>; i += blockDim.x) ptx::cp_async<16>(to + i, from + i);
+  ptx::cp_async_commit();
+}
+
+template <class Net>
+__device__ __forceinline__ void start_weights2(const MmaBlock<Net>& b, const Weight2Stream& stream) {
+  for (int ahead = 0; ahead < kWeight2Buffers - 1; ++ahead) request_weights2(b, stream, ahead);
+}
+
+// The fragments of the next step. All threads: contains a barrier, after which the step before has been multiplied, and its
+// buffer takes one that is to come.
+template <class Net>
+__device__ __forceinline__ const uint4* next_weights2(const MmaBlock<Net>& b, Weight2Stream& stream) {
+  ptx::cp_async_wait<kWeight2Buffers - 2>();
+  __syncthreads();
+  request_weights2(b, stream, kWeight2Buffers - 1);
+  const uint4* arrived = b.template at<uint4>(b.p.config.shared.weight2) + stream.buffer * kWeight2Words<Net>;
+  stream = {(stream.step + 1) % kWeight2Steps<Net>, (stream.buffer + 1) % kWeight2Buffers};
+  return arrived;
 }
 
 }  // namespace srcnn::cuda

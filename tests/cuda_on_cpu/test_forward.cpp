@@ -35,6 +35,13 @@ std::string describe(const Case& c) {
               c.scale, " ", name_of(c.bicubic), ", input [", c.batch, ", ", c.channels, ", ", c.height, ", ", c.width, "]");
 }
 
+template <class T>
+void run(const ForwardProblemOf<T>& problem) {
+  const size_t bytes = cuda::srcnn_forward_workspace(problem);
+  std::vector<uint4> workspace(bytes / sizeof(uint4), make_uint4(~0u, ~0u, ~0u, ~0u));  // NaN
+  cuda::srcnn_forward(problem, workspace.data(), nullptr);
+}
+
 // The kernel that is forced for the length of a scope.
 class KernelScope {
  public:
@@ -55,7 +62,7 @@ void check_float(const Case& c, const char* kernel, double tolerance) {
   problem.input = input.const_view();
   problem.output = output.view();
   INFO(describe(c), ", ", kernel, ", sm_", cuda_on_cpu::gpu().compute_capability, ", seed ", cuda_on_cpu::seed());
-  cuda::srcnn_forward(problem, nullptr);
+  run(problem);
   CHECK(output.max_error(expected) <= tolerance);
   CHECK(output.gaps_untouched());
 }
@@ -114,7 +121,7 @@ void check_16_bits(const Case& c, double tolerance) {
   problem.scale = c.scale;
   problem.bicubic = c.bicubic;
   problem.padding = c.padding;
-  cuda::srcnn_forward(problem, nullptr);
+  run(problem);
   double worst = 0;
   for (size_t i = 0; i < output.size(); ++i) {
     const double error = std::abs(to_float(output[i]) - expected.values[i]) / std::max(1.0, std::abs(expected.values[i]));
@@ -130,7 +137,7 @@ bool has_tf32(const Case& c) {
   cuda::ForwardMmaConfig config;
   const cuda::ForwardShape shape{c.batch, c.channels, c.kernel2, c.scale, c.scale * c.height, c.scale * c.width};
   return cuda_on_cpu::gpu().compute_capability >= 80 &&
-         cuda::choose_forward_mma_config(shape, 1, cuda::current_device_limits(), config);
+         cuda::choose_forward_mma_config(shape, {1, 1}, cuda::current_device_limits(), config);
 }
 
 // By exact multiply-adds, and by one of the tensor-core kernels by turns. The table's random weights amplify rounding more than
