@@ -66,7 +66,7 @@ ForwardConfig choose_forward_config(const ForwardShape& shape, const DeviceLimit
 struct ForwardMmaShared {
   int weight1, weight2, weight3, bias1, bias2;
   int input, units, hidden1, taps, open_rows;
-  int column_index, column_weight, row_index, row_weight;
+  int phase_first, phase_weight, column_index, column_weight;  // bicubic tables
   int size;
 };
 

@@ -28,12 +28,13 @@ ForwardMmaShared lay_out(const ForwardShape& shape, int per_unit, int columns, b
   place(at.units, 2 * copies * conv1_steps(c, per_unit) * kStepUnits * 4);
   if (kernel2 > 1) place(at.hidden1, hidden1_chunks(per_unit) * hidden1_pixels(columns) * 16);
   place(at.taps, kTapPairs * tap_stride(columns) * 8);
-  if (keeps_open_rows(c)) place(at.open_rows, (kKernel3 - 1) * c * columns * 4);
+  if (keeps_open_rows(c, per_unit)) place(at.open_rows, (kKernel3 - 1) * c * columns * 4);
   if (shape.scale > 1) {
-    place(at.column_index, 4 * mma_input_stride(columns) * 4);
-    place(at.column_weight, 4 * mma_input_stride(columns) * 4);
-    place(at.row_index, 4 * kRowTable * 4);
-    place(at.row_weight, 4 * kRowTable * 4);
+    const int scale = static_cast<int>(shape.scale);
+    place(at.phase_first, scale * 4);
+    place(at.phase_weight, scale * 16);
+    place(at.column_index, mma_input_stride(columns) * 16);
+    place(at.column_weight, mma_input_stride(columns) * 16);
   }
   return at;
 }
@@ -50,6 +51,7 @@ std::string ForwardMmaConfig::describe() const {
 bool choose_forward_mma_config(const ForwardShape& shape, OperandFormat format, const DeviceLimits& device,
                                ForwardMmaConfig& config) {
   const int kernel2 = shape.kernel2;
+  if (shape.scale > kMaxPhases) return false;
   double best_cost = 0;
   for (int choice = 2 * max_warps(kernel2, format.products); choice >= 2; --choice) {
     const int warps = choice / 2;

@@ -24,9 +24,24 @@ namespace {
 [[maybe_unused]] __device__ void mark_red_zones(const ForwardMmaShared& at, unsigned char* shared) {
   if (threadIdx.x != 0) return;
   for (const int end : {at.weight2, at.weight3, at.bias1, at.bias2, at.input, at.units, at.hidden1, at.taps, at.open_rows,
-                        at.column_index, at.column_weight, at.row_index, at.row_weight, at.size}) {
+                        at.phase_first, at.phase_weight, at.column_index, at.column_weight, at.size}) {
     if (end > 0) shared_red_zone(shared + end - kSharedGap, kSharedGap);
   }
+}
+
+template <class Net>
+__device__ __forceinline__ PhasedInput<typename Net::Image> input_of(const MmaBlock<Net>& b, int64_t image) {
+  const auto& problem = b.p.problem;
+  const ForwardMmaShared& at = b.p.config.shared;
+  return {problem.input,
+          image,
+          static_cast<int>(problem.scale),
+          problem.bicubic,
+          problem.padding,
+          static_cast<int>(problem.output.height),
+          static_cast<int>(problem.output.width),
+          {b.template at<int>(at.phase_first), b.template at<float4>(at.phase_weight), b.template at<int4>(at.column_index),
+           b.template at<float4>(at.column_weight)}};
 }
 
 template <class Net>
@@ -36,16 +51,7 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
   const ForwardMmaShared& at = b.p.config.shared;
   const int height = static_cast<int>(problem.output.height);
   const bool replicate = problem.padding == Padding::kReplicate;
-  const EnlargedInput<typename Net::Image> input{
-      problem.input,
-      job.image,
-      problem.scale,
-      problem.bicubic,
-      problem.padding,
-      height,
-      static_cast<int>(problem.output.width),
-      {b.template at<int32_t>(at.column_index), b.template at<float>(at.column_weight), b.template at<int32_t>(at.row_index),
-       b.template at<float>(at.row_weight)}};
+  const PhasedInput<typename Net::Image> input = input_of(b, job.image);
   const int input_column = job.x0 - Net::kHalo0, hidden1_column = job.x0 - Net::kHalo1, hidden2_column = job.x0 - Net::kHalo2;
 
   // Rows of hidden2 that are wanted, and the rows r of hidden1 that they are made of; those outside the image are worth
@@ -58,13 +64,11 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
   __syncthreads();  // the strip before is done with the tables and rings
   if (problem.scale > 1) input.tabulate_columns(input_column, ring_columns(b));
   LoadedRow<Net> next;
-  int tabulated = -kRowTable;
   {
     const int row = max(r, 0);
     if (problem.scale > 1) __syncthreads();
     for (int y = max(0, row - kReach1); y <= min(height - 1, row + kReach1); ++y) {
-      input.require_row(y, tabulated);
-      load_row(b, input, input_column, y, tabulated, next);
+      load_row(b, input, input_column, y, next);
       store_row(b, y, next);
     }
     find_units(b, row);
@@ -86,8 +90,7 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
       made = row;
       const int wanted = row + 1 + kReach1;  // of the input, next
       if (wanted < height) {
-        input.require_row(wanted, tabulated);
-        load_row(b, input, input_column, wanted, tabulated, next);
+        load_row(b, input, input_column, wanted, next);
       }
       Sums<Net::kTiles, kWidth1 / 8> hidden1;
       conv1(b, row, hidden1);
@@ -117,7 +120,7 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
       // The rows outside the image that this one stands for come with it.
       const int from = max(finished == 0 ? -kReach3 : finished, job.y0 - kReach3);
       const int to = min(finished == height - 1 ? height - 1 + kReach3 : finished, job.y1 - 1 + kReach3);
-#pragma unroll
+#pragma unroll 1
       for (int c = 0; c < Net::kChannels; ++c) {
         if (c > 0) __syncthreads();  // the taps before have been added
         conv3_taps(b, c, hidden2_column, hidden2);
@@ -138,6 +141,7 @@ __global__ void __launch_bounds__(Net::kMaxThreads, 256 / Net::kMaxThreads)
   const MmaBlock<Net> block{p, shared, static_cast<int>(threadIdx.x) % 32, static_cast<int>(threadIdx.x) / 32};
   if constexpr (kSharedGap > 0) mark_red_zones(p.config.shared, shared);
   clear_row_of_zeros(block);
+  if (p.problem.scale > 1) input_of(block, 0).tabulate_phases();
   load_weights(block);
   Weight2Stream stream;
   if (p.config.stream_weight2) start_weights2(block, stream);

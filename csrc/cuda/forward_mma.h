@@ -15,9 +15,9 @@ inline constexpr int kStepUnits = 8;
 inline constexpr int kTilePixels = 16;  // rows of an mma: pixels of an image row
 
 // 16-pixel tiles of a warp. They share each load of weights from shared memory, which is what limits conv1; where conv2 keeps
-// the sums of kernel2 rows in registers, or operands have two parts, two are all that fit.
-SRCNN_HOST_DEVICE constexpr int warp_tiles(int kernel2, int products) { return kernel2 == 1 && products == 1 ? 4 : 2; }
-SRCNN_HOST_DEVICE constexpr int max_warps(int kernel2, int products) { return 16 / warp_tiles(kernel2, products); }
+// the sums of kernel2 rows in registers two are all that fit, and operands of two parts make three products of each load.
+SRCNN_HOST_DEVICE constexpr int warp_tiles(int kernel2, int products) { return products > 1 ? 1 : (kernel2 == 1 ? 4 : 2); }
+SRCNN_HOST_DEVICE constexpr int max_warps(int kernel2, int products) { return warp_tiles(kernel2, products) == 4 ? 4 : 8; }
 
 // conv1: the 9 taps of a row are 5 units of 16 bits, the last one half empty, or 9 of 32 bits.
 SRCNN_HOST_DEVICE constexpr int row_units(int per_unit) { return (kKernel1 + per_unit - 1) / per_unit; }
@@ -43,13 +43,15 @@ inline constexpr int kTapTiles = (2 * kTapPairs + 7) / 8;
 // Bytes of one step x two tiles of 8 columns of weights: four 32-bit registers for each lane.
 inline constexpr int kFragmentBytes = 512;
 
+inline constexpr int kMaxPhases = 256;  // the largest scale whose bicubic weights are tabulated
+
 inline constexpr int kInputSlots = kKernel1 + 1;  // the rows of a conv1 row, and the one that comes next
 // Elements per row of the input; columns + 8 are used. 16 bits are kept twice, see Operand::kCopies.
 SRCNN_HOST_DEVICE constexpr int mma_input_stride(int columns) { return columns + 16; }
 // Pairs of floats per pair of taps: 32 bytes modulo 128, so that the 4 pairs x 4 pixels of half a warp fall into 32 banks.
 SRCNN_HOST_DEVICE constexpr int tap_stride(int columns) { return columns + 4; }
-// The sums of output rows that are not finished yet: for several channels in shared memory, for one in registers.
-SRCNN_HOST_DEVICE constexpr bool keeps_open_rows(int channels) { return channels > 1; }
+// The sums of output rows that are not finished yet: in shared memory, or in registers where these are not short.
+SRCNN_HOST_DEVICE constexpr bool keeps_open_rows(int channels, int per_unit) { return channels > 1 || per_unit == 1; }
 // Pixels per row of conv1's output, for a conv2 that reads its neighbours: 64 bytes modulo 128 for a chunk of 16 bytes a pixel.
 SRCNN_HOST_DEVICE constexpr int hidden1_pixels(int columns) { return columns + 4; }
 SRCNN_HOST_DEVICE constexpr int hidden1_chunks(int per_unit) { return kWidth1 / (4 * per_unit); }

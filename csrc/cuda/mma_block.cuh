@@ -2,8 +2,8 @@
 // the one loop that multiplies.
 #pragma once
 
-#include "input_rows.cuh"
 #include "mma_operand.cuh"
+#include "phased_input.cuh"
 
 namespace srcnn::cuda {
 
@@ -15,7 +15,7 @@ struct MmaNetwork {
   static constexpr int kKernel2 = kKernel2_, kChannels = kChannels_, kPerUnit = Operand::kPerUnit;
   static constexpr int kTiles = warp_tiles(kKernel2, Operand::kProducts);
   static constexpr int kMaxThreads = 32 * max_warps(kKernel2, Operand::kProducts);
-  static constexpr int kPixelsPerThread = kTiles * kTilePixels / 32;  // of a row, if each is one thread's
+  static constexpr int kPixelsPerThread = (kTiles * kTilePixels + 31) / 32;  // of a row, if each is one thread's
   static constexpr int kConv1Steps = conv1_steps(kChannels, kPerUnit);
   static constexpr int kConv2Steps = channel_steps(kWidth1, kPerUnit);  // for each kx
   static constexpr int kConv3Steps = channel_steps(kWidth2, kPerUnit);

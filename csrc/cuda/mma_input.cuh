@@ -22,15 +22,16 @@ __device__ __forceinline__ int ring_columns(const MmaBlock<Net>& b) {
 }
 
 template <class Net>
-__device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const EnlargedInput<typename Net::Image>& input,
-                                         int first_column, int row, int tabulated, LoadedRow<Net>& loaded) {
+__device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
+                                         int first_column, int row, LoadedRow<Net>& loaded) {
+  const Window rows = input.row_window(row);
   const int columns = ring_columns(b);
 #pragma unroll
   for (int c = 0; c < Net::kChannels; ++c) {
 #pragma unroll
     for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
       const int j = threadIdx.x + k * blockDim.x;
-      if (j < columns) loaded.value[c][k] = input.pixel(c, row, first_column + j, j, tabulated);
+      if (j < columns) loaded.value[c][k] = input.pixel(c, row, rows, first_column + j, j);
     }
   }
 }

@@ -27,7 +27,9 @@ __device__ __forceinline__ void conv1(const MmaBlock<Net>& b, int r, Sums<Net::k
   const int* unit = unit_table(b, r) + b.g() % Operand::kCopies * (Net::kConv1Steps * kStepUnits) + b.t();
   const uint4* weight = b.template at<uint4>(at.weight1);
   start_sums(sum, 0, kWidth1 / 8, b.template at<float>(at.bias1), b.t());
-#pragma unroll 2
+  [[maybe_unused]] constexpr int kUnroll =
+      Net::kPerUnit == 2 && Net::kKernel2 < 5 ? 2 : 1;  // two steps at a time, where registers allow it
+#pragma unroll kUnroll
   for (int step = 0; step < Net::kConv1Steps; ++step) {
     const auto* low = input + unit[step * kStepUnits];
     const auto* high = input + unit[step * kStepUnits + 4];

@@ -6,11 +6,11 @@
 namespace srcnn::cuda {
 
 // The sums so far of the output rows r - 2 .. r + 1, when row r of hidden2 comes, for each of this thread's pixels and
-// channels. For one channel they fit in registers, for three they lie in shared memory, [row][channel][pixel].
+// channels. In registers, or in shared memory, [row][channel][pixel].
 template <class Net>
 struct OpenRows {
   static constexpr int kRows = kKernel3 - 1;
-  static constexpr bool kShared = keeps_open_rows(Net::kChannels);
+  static constexpr bool kShared = keeps_open_rows(Net::kChannels, Net::kPerUnit);
   float kept[kShared ? 1 : Net::kPixelsPerThread][kRows] = {};
 
   __device__ __forceinline__ float* at(const MmaBlock<Net>& b, int c, int i) {
@@ -30,6 +30,7 @@ struct OpenRows {
       for (int c = 0; c < Net::kChannels; ++c) {
 #pragma unroll
         for (int i = 0; i < Net::kPixelsPerThread; ++i) {
+          if (static_cast<int>(threadIdx.x + i * blockDim.x) >= b.p.config.columns) continue;
 #pragma unroll
           for (int k = 0; k < kRows; ++k) at(b, c, i)[k * stride(b)] = 0.0f;
         }
