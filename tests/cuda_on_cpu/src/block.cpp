@@ -14,6 +14,8 @@ namespace {
 
 thread_local Block* current = nullptr;
 
+constexpr uint32_t kSlowness = 1024;  // not for ever, because others may wait for the slow thread in a loop
+
 struct Abandoned {};  // unwinds a thread's stack after another one's error
 
 // Stacks are kept for the OS thread's life: a launch has as many as its blocks have threads.
@@ -142,6 +144,8 @@ void Block::run(uint3 index) {
   shared_.clear();
   done_ = 0;
   ready_.clear();
+  slow_ready_ = false;
+  choose_slow_thread();
   for (Barrier& barrier : barriers_) barrier = {};
   for (auto& meetings : warps_) meetings.clear();
   for (size_t i = 0; i < threads_.size(); ++i) {
@@ -150,7 +154,7 @@ void Block::run(uint3 index) {
     thread.started = false;
     thread.state = State::kReady;
     thread.copies.clear();
-    ready_.push_back(static_cast<int>(i));
+    make_ready(static_cast<int>(i));
   }
   loop();
   if (error_) {
@@ -162,14 +166,11 @@ void Block::run(uint3 index) {
 
 void Block::loop() {
   while (done_ < static_cast<int>(threads_.size()) && !error_) {
-    if (ready_.empty()) {
+    if (ready_.empty() && !slow_ready_) {
       error_ = std::make_exception_ptr(BarrierError(text(where(), "deadlock: ", waiting(), done_ > 0 ? "; " : "", exited())));
       return;
     }
-    const uint32_t pick = random_.below(static_cast<uint32_t>(ready_.size()));
-    std::swap(ready_[pick], ready_.back());
-    running_ = ready_.back();
-    ready_.pop_back();
+    running_ = next_thread();
     Thread& thread = threads_[running_];
     threadIdx = thread.index;
     thread.started = true;
@@ -194,7 +195,29 @@ void Block::abandon() {
 
 void Block::make_ready(int thread) {
   threads_[thread].state = State::kReady;
-  ready_.push_back(thread);
+  if (thread == slow_) {
+    slow_ready_ = true;
+  } else {
+    ready_.push_back(thread);
+  }
+}
+
+int Block::next_thread() {
+  if (slow_ready_ && (ready_.empty() || random_.below(kSlowness) == 0)) {
+    slow_ready_ = false;
+    return slow_;
+  }
+  const uint32_t pick = random_.below(static_cast<uint32_t>(ready_.size()));
+  std::swap(ready_[pick], ready_.back());
+  const int thread = ready_.back();
+  ready_.pop_back();
+  return thread;
+}
+
+void Block::choose_slow_thread() {
+  if (slow_ready_) ready_.push_back(slow_);
+  slow_ready_ = false;
+  slow_ = static_cast<int>(random_.below(static_cast<uint32_t>(threads_.size())));
 }
 
 void Block::wait(const char* what, const Site& site) {
@@ -232,6 +255,7 @@ void Block::barrier(const char* what, int id, int expected, bool wait_for_others
     threads_[running_].state = State::kWaiting;
   }
   if (barrier.arrived == expected) {
+    choose_slow_thread();
     for (const int thread : barrier.threads) make_ready(thread);
     barrier.arrived = 0;
     barrier.threads.clear();
