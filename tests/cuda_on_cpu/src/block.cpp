@@ -14,7 +14,7 @@ namespace {
 
 thread_local Block* current = nullptr;
 
-constexpr uint32_t kSlowness = 1024;  // not for ever, because others may wait for the slow thread in a loop
+constexpr uint32_t kSlowness = 1 << 20;  // not for ever, because others may wait for the slow thread in a loop
 
 struct Abandoned {};  // unwinds a thread's stack after another one's error
 
@@ -67,7 +67,8 @@ Block::Block(const Launch& launch, uint64_t seed)
       random_(seed),
       shared_(launch.shared_bytes),
       threads_(count(launch.block)),
-      warps_((threads_.size() + 31) / 32) {
+      warps_((threads_.size() + 31) / 32),
+      warpgroups_(threads_.size() / 128) {
   for (size_t i = 0; i < threads_.size(); ++i) {
     const auto linear = static_cast<unsigned>(i);
     threads_[i].fiber = pooled_fiber(i);
@@ -148,6 +149,8 @@ void Block::run(uint3 index) {
   choose_slow_thread();
   for (Barrier& barrier : barriers_) barrier = {};
   for (auto& meetings : warps_) meetings.clear();
+  for (Warpgroup& group : warpgroups_) group.clear();
+  proxy_fences_ = 0;
   for (size_t i = 0; i < threads_.size(); ++i) {
     Thread& thread = threads_[i];
     thread.fiber->start(&Block::thread_main, this);
@@ -160,6 +163,9 @@ void Block::run(uint3 index) {
   if (error_) {
     abandon();
     std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+  for (const Warpgroup& group : warpgroups_) {
+    if (const std::string fault = group.check_end(); !fault.empty()) throw WgmmaError(where() + fault);
   }
   if (const std::string fault = shared_.check_gaps(); !fault.empty()) throw SharedMemoryError(where() + fault);
 }
@@ -226,6 +232,13 @@ void Block::wait(const char* what, const Site& site) {
   thread.site = site;
   thread.fiber->suspend();
   if (abandoning_) throw Abandoned();
+}
+
+Warpgroup& Block::warpgroup() {
+  const auto group = static_cast<size_t>(running_ / 128);
+  if (group < warpgroups_.size()) return warpgroups_[group];
+  throw WgmmaError(text(where(), name(running_), " is at a wgmma instruction, but has no whole warpgroup: the block has ",
+                        threads_.size(), " threads"));
 }
 
 void Block::maybe_yield() {

@@ -28,6 +28,7 @@
 #include "fiber.h"
 #include "random.h"
 #include "shared_memory.h"
+#include "warpgroup.h"
 
 namespace cuda_on_cpu {
 
@@ -46,6 +47,9 @@ class Block {
   void maybe_yield();
   int lane() const { return running_ & 31; }
   AsyncCopies& copies() { return threads_[running_].copies; }
+  Warpgroup& warpgroup();
+  int warp_of_group() const { return running_ / 32 % 4; }
+  uint64_t& proxy_fences() { return proxy_fences_; }
 
   // "kernel, block (0,0,0), seed 1: "
   std::string where() const;
@@ -94,6 +98,8 @@ class Block {
   bool slow_ready_ = false;
   std::array<Barrier, 16> barriers_;
   std::vector<std::vector<Meeting>> warps_;
+  std::vector<Warpgroup> warpgroups_;
+  uint64_t proxy_fences_ = 0;
   int running_ = -1, done_ = 0;
   bool abandoning_ = false;
   std::exception_ptr error_;

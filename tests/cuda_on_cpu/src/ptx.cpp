@@ -8,6 +8,20 @@
 #include "text.h"
 
 namespace cuda_on_cpu {
+
+float mma_element(MmaType type, uint32_t bits, int half) {
+  const auto part = static_cast<uint16_t>(bits >> 16 * half);
+  switch (type) {
+    case MmaType::kF16:
+      return half_to_float(part);
+    case MmaType::kBf16:
+      return bfloat16_to_float(part);
+    case MmaType::kTf32:
+      break;
+  }
+  return tf32_to_float(bits);
+}
+
 namespace {
 
 bool aligned(const void* address, int bytes) {
@@ -43,20 +57,6 @@ struct Fragments {
   const uint32_t *a, *b;
 };
 
-// Number `half` of the numbers in a register.
-float element(MmaType type, uint32_t bits, int half) {
-  const auto part = static_cast<uint16_t>(bits >> 16 * half);
-  switch (type) {
-    case MmaType::kF16:
-      return half_to_float(part);
-    case MmaType::kBf16:
-      return bfloat16_to_float(part);
-    case MmaType::kTf32:
-      break;
-  }
-  return tf32_to_float(bits);
-}
-
 void finish_mma(void* const* lanes, uint32_t /*mask*/) {
   const auto& first = *static_cast<const Fragments*>(lanes[0]);
   const int per_register = first.type == MmaType::kTf32 ? 1 : 2;
@@ -68,9 +68,9 @@ void finish_mma(void* const* lanes, uint32_t /*mask*/) {
     for (int i = 0; i < first.k / step; ++i) {
       for (int half = 0; half < per_register; ++half) {
         const int k = step * i + per_register * t + half;
-        a[g][k] = element(first.type, self.a[2 * i], half);
-        a[g + 8][k] = element(first.type, self.a[2 * i + 1], half);
-        b[k][g] = element(first.type, self.b[i], half);
+        a[g][k] = mma_element(first.type, self.a[2 * i], half);
+        a[g + 8][k] = mma_element(first.type, self.a[2 * i + 1], half);
+        b[k][g] = mma_element(first.type, self.b[i], half);
       }
     }
   }
