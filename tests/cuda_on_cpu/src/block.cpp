@@ -31,8 +31,11 @@ std::string coordinates(uint3 v) { return text("(", v.x, ",", v.y, ",", v.z, ")"
 
 }  // namespace
 
+// Literals, mostly the very same.
+static bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
+
 bool same(const Site& a, const Site& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && a.column() == b.column() && same(a.file_name(), b.file_name());
 }
 
 std::string describe(const Site& site) {
@@ -96,9 +99,8 @@ std::string Block::waiting() const {
   for (size_t i = 0; i < threads_.size(); ++i) {
     const Thread& thread = threads_[i];
     if (thread.state != State::kWaiting) continue;
-    auto place = std::find_if(places.begin(), places.end(), [&](const Place& p) {
-      return same(p.site, thread.site) && std::strcmp(p.what, thread.what) == 0;
-    });
+    auto place = std::find_if(places.begin(), places.end(),
+                              [&](const Place& p) { return same(p.site, thread.site) && same(p.what, thread.what); });
     if (place == places.end()) place = places.insert(place, {thread.what, thread.site, {}});
     place->threads.push_back(static_cast<int>(i));
   }
@@ -298,7 +300,7 @@ void Block::collective(const char* what, uint32_t mask, void* payload, Finish fi
   auto meeting = std::find_if(meetings.begin(), meetings.end(), [&](const Meeting& m) { return (m.mask & mask) != 0; });
   if (meeting == meetings.end()) {
     meeting = meetings.insert(meeting, {what, site, mask, 0, {}});
-  } else if (meeting->mask != mask || !same(meeting->site, site) || std::strcmp(meeting->what, what) != 0) {
+  } else if (meeting->mask != mask || !same(meeting->site, site) || !same(meeting->what, what)) {
     std::vector<int> others;
     for (int i = 0; i < 32; ++i) {
       if ((meeting->arrived >> i & 1) != 0) others.push_back(first + i);
