@@ -21,9 +21,11 @@ PROBE = """
 int main() { return std::span<int>().size(); }
 """
 
-# From Turing on, the oldest that CUDA 13 knows; newer chips than the last run its PTX.
-CUDA_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0;10.0;12.0+PTX"
-CUDA_ARCHITECTURES_BEFORE_12_8 = "7.5;8.0;8.6;8.9;9.0+PTX"
+# From Turing on, the oldest that CUDA 13 knows; newer chips than the last run the newest PTX.
+CUDA_ARCHITECTURES = "7.5;8.0;8.6;8.9;9.0a;10.0;12.0+PTX"
+CUDA_ARCHITECTURES_BEFORE_12_8 = "7.5;8.0;8.6;8.9+PTX;9.0a"
+# Hopper's own instructions are in sm_90a alone, whose code and PTX no other chip runs.
+HOPPER = {"9.0": "9.0a", "9.0+PTX": "9.0a;9.0+PTX", "9.0a+PTX": "9.0a", "Hopper": "9.0a;9.0+PTX"}
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str]:
@@ -73,10 +75,11 @@ class Cuda:
 
     @property
     def architectures(self) -> str:
-        """As TORCH_CUDA_ARCH_LIST."""
-        chosen = os.environ.get("TORCH_CUDA_ARCH_LIST", "").replace(" ", ";")
-        default = CUDA_ARCHITECTURES if self.version >= (12, 8) else CUDA_ARCHITECTURES_BEFORE_12_8
-        return chosen or default
+        """As TORCH_CUDA_ARCH_LIST, with sm_90a in place of sm_90."""
+        chosen = re.split(r"[ ;,]+", os.environ.get("TORCH_CUDA_ARCH_LIST", "").strip(" ;,"))
+        if chosen != [""]:
+            return ";".join(HOPPER.get(name, name) for name in chosen)
+        return CUDA_ARCHITECTURES if self.version >= (12, 8) else CUDA_ARCHITECTURES_BEFORE_12_8
 
 
 def find_cuda(sources: list[str]) -> tuple[Cuda | None, str]:

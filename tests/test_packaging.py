@@ -208,8 +208,41 @@ def test_the_cuda_toolkit_is_the_one_nvcc_names(
     monkeypatch.setenv("SRCNN_FUSED_CUDA", "1")
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0 9.0")
     cuda, line = toolchain.find_cuda(["a.cu"])
-    assert (cuda.home, cuda.version, cuda.architectures) == (f"{tmp_path}/real", (13, 0), "8.0;9.0")
-    assert line == f"CPU and CUDA 13.0 from {tmp_path}/real for 8.0;9.0"
+    assert (cuda.home, cuda.version) == (f"{tmp_path}/real", (13, 0))
+    assert cuda.architectures == "8.0;9.0a"
+    assert line == f"CPU and CUDA 13.0 from {tmp_path}/real for 8.0;9.0a"
+
+
+@pytest.mark.parametrize(
+    ("wished", "version", "expected"),
+    [
+        ("9.0", (13, 0), "9.0a"),
+        ("8.0;9.0+PTX", (13, 0), "8.0;9.0a;9.0+PTX"),
+        ("8.6, 9.0a 12.0+PTX;", (13, 0), "8.6;9.0a;12.0+PTX"),
+        ("Ampere Hopper", (13, 0), "Ampere;9.0a;9.0+PTX"),
+        ("", (13, 0), "7.5;8.0;8.6;8.9;9.0a;10.0;12.0+PTX"),
+        (" ", (12, 6), "7.5;8.0;8.6;8.9+PTX;9.0a"),
+    ],
+)
+def test_hopper_gets_its_own_instructions(
+    toolchain: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    wished: str,
+    version: tuple[int, int],
+    expected: str,
+) -> None:
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", wished)
+    assert toolchain.Cuda("/usr/local/cuda", version).architectures == expected
+
+
+def test_cmake_and_python_build_for_the_same_chips(toolchain: ModuleType) -> None:
+    match = re.search(
+        r"set\(CMAKE_CUDA_ARCHITECTURES (.+)\)", (ROOT / "CMakeLists.txt").read_text()
+    )
+    assert match is not None
+    names = [name.removesuffix("-real") for name in match.group(1).split()]
+    listed = toolchain.CUDA_ARCHITECTURES.removesuffix("+PTX").replace(".", "")
+    assert ";".join(names) == listed
 
 
 def test_every_statement_of_the_version_is_the_same() -> None:

@@ -20,6 +20,7 @@ void async_copy_wait_all();
 void load_matrices(uint32_t* registers, int matrices, bool transpose, const void* row, const Site& site);
 
 enum class MmaType { kF16, kBf16, kTf32 };
+float mma_element(MmaType type, uint32_t bits, int half);  // number `half` of the numbers in a register
 void mma_m16n8(MmaType type, int k, float* d, const uint32_t* a, const uint32_t* b, const Site& site);
 
 namespace ptx {

@@ -14,6 +14,8 @@ namespace {
 
 thread_local Block* current = nullptr;
 
+constexpr uint32_t kSlowness = 1 << 20;  // not for ever, because others may wait for the slow thread in a loop
+
 struct Abandoned {};  // unwinds a thread's stack after another one's error
 
 // Stacks are kept for the OS thread's life: a launch has as many as its blocks have threads.
@@ -29,8 +31,11 @@ std::string coordinates(uint3 v) { return text("(", v.x, ",", v.y, ",", v.z, ")"
 
 }  // namespace
 
+// Literals, mostly the very same.
+static bool same(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
+
 bool same(const Site& a, const Site& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  return a.line() == b.line() && a.column() == b.column() && same(a.file_name(), b.file_name());
 }
 
 std::string describe(const Site& site) {
@@ -65,7 +70,8 @@ Block::Block(const Launch& launch, uint64_t seed)
       random_(seed),
       shared_(launch.shared_bytes),
       threads_(count(launch.block)),
-      warps_((threads_.size() + 31) / 32) {
+      warps_((threads_.size() + 31) / 32),
+      warpgroups_(threads_.size() / 128) {
   for (size_t i = 0; i < threads_.size(); ++i) {
     const auto linear = static_cast<unsigned>(i);
     threads_[i].fiber = pooled_fiber(i);
@@ -93,9 +99,8 @@ std::string Block::waiting() const {
   for (size_t i = 0; i < threads_.size(); ++i) {
     const Thread& thread = threads_[i];
     if (thread.state != State::kWaiting) continue;
-    auto place = std::find_if(places.begin(), places.end(), [&](const Place& p) {
-      return same(p.site, thread.site) && std::strcmp(p.what, thread.what) == 0;
-    });
+    auto place = std::find_if(places.begin(), places.end(),
+                              [&](const Place& p) { return same(p.site, thread.site) && same(p.what, thread.what); });
     if (place == places.end()) place = places.insert(place, {thread.what, thread.site, {}});
     place->threads.push_back(static_cast<int>(i));
   }
@@ -142,34 +147,38 @@ void Block::run(uint3 index) {
   shared_.clear();
   done_ = 0;
   ready_.clear();
+  slow_ready_ = false;
+  choose_slow_thread();
   for (Barrier& barrier : barriers_) barrier = {};
   for (auto& meetings : warps_) meetings.clear();
+  for (Warpgroup& group : warpgroups_) group.clear();
+  proxy_fences_ = 0;
   for (size_t i = 0; i < threads_.size(); ++i) {
     Thread& thread = threads_[i];
     thread.fiber->start(&Block::thread_main, this);
     thread.started = false;
     thread.state = State::kReady;
     thread.copies.clear();
-    ready_.push_back(static_cast<int>(i));
+    make_ready(static_cast<int>(i));
   }
   loop();
   if (error_) {
     abandon();
     std::rethrow_exception(std::exchange(error_, nullptr));
   }
+  for (const Warpgroup& group : warpgroups_) {
+    if (const std::string fault = group.check_end(); !fault.empty()) throw WgmmaError(where() + fault);
+  }
   if (const std::string fault = shared_.check_gaps(); !fault.empty()) throw SharedMemoryError(where() + fault);
 }
 
 void Block::loop() {
   while (done_ < static_cast<int>(threads_.size()) && !error_) {
-    if (ready_.empty()) {
+    if (ready_.empty() && !slow_ready_) {
       error_ = std::make_exception_ptr(BarrierError(text(where(), "deadlock: ", waiting(), done_ > 0 ? "; " : "", exited())));
       return;
     }
-    const uint32_t pick = random_.below(static_cast<uint32_t>(ready_.size()));
-    std::swap(ready_[pick], ready_.back());
-    running_ = ready_.back();
-    ready_.pop_back();
+    running_ = next_thread();
     Thread& thread = threads_[running_];
     threadIdx = thread.index;
     thread.started = true;
@@ -194,7 +203,29 @@ void Block::abandon() {
 
 void Block::make_ready(int thread) {
   threads_[thread].state = State::kReady;
-  ready_.push_back(thread);
+  if (thread == slow_) {
+    slow_ready_ = true;
+  } else {
+    ready_.push_back(thread);
+  }
+}
+
+int Block::next_thread() {
+  if (slow_ready_ && (ready_.empty() || random_.below(kSlowness) == 0)) {
+    slow_ready_ = false;
+    return slow_;
+  }
+  const uint32_t pick = random_.below(static_cast<uint32_t>(ready_.size()));
+  std::swap(ready_[pick], ready_.back());
+  const int thread = ready_.back();
+  ready_.pop_back();
+  return thread;
+}
+
+void Block::choose_slow_thread() {
+  if (slow_ready_) ready_.push_back(slow_);
+  slow_ready_ = false;
+  slow_ = static_cast<int>(random_.below(static_cast<uint32_t>(threads_.size())));
 }
 
 void Block::wait(const char* what, const Site& site) {
@@ -203,6 +234,13 @@ void Block::wait(const char* what, const Site& site) {
   thread.site = site;
   thread.fiber->suspend();
   if (abandoning_) throw Abandoned();
+}
+
+Warpgroup& Block::warpgroup() {
+  const auto group = static_cast<size_t>(running_ / 128);
+  if (group < warpgroups_.size()) return warpgroups_[group];
+  throw WgmmaError(text(where(), name(running_), " is at a wgmma instruction, but has no whole warpgroup: the block has ",
+                        threads_.size(), " threads"));
 }
 
 void Block::maybe_yield() {
@@ -232,6 +270,7 @@ void Block::barrier(const char* what, int id, int expected, bool wait_for_others
     threads_[running_].state = State::kWaiting;
   }
   if (barrier.arrived == expected) {
+    choose_slow_thread();
     for (const int thread : barrier.threads) make_ready(thread);
     barrier.arrived = 0;
     barrier.threads.clear();
@@ -261,7 +300,7 @@ void Block::collective(const char* what, uint32_t mask, void* payload, Finish fi
   auto meeting = std::find_if(meetings.begin(), meetings.end(), [&](const Meeting& m) { return (m.mask & mask) != 0; });
   if (meeting == meetings.end()) {
     meeting = meetings.insert(meeting, {what, site, mask, 0, {}});
-  } else if (meeting->mask != mask || !same(meeting->site, site) || std::strcmp(meeting->what, what) != 0) {
+  } else if (meeting->mask != mask || !same(meeting->site, site) || !same(meeting->what, what)) {
     std::vector<int> others;
     for (int i = 0; i < 32; ++i) {
       if ((meeting->arrived >> i & 1) != 0) others.push_back(first + i);

@@ -5,6 +5,8 @@
 // order over a few seeds, and when one of them writes what the other reads, the reader sees NaN (first use), an old value, or
 // a value from the next round: missing __syncthreads and __syncwarp, for read-after-write and for write-after-read, change
 // the result.
+//   Among many threads that all take their turns no warp gets far ahead of another. So from each barrier to the next one thread
+// is slow: it runs when no other can, and the rest of its warp waits for it at the next warp collective.
 //   Not seen: races of which either order gives the same result; interleavings inside a stretch (A reads between two writes
 // of B, without a yield there); races between blocks, which run one after the other; memory ordering; a loop that waits for
 // another thread without a barrier (it hangs); threads that meet at one call site in different rounds of a loop, as long as
@@ -26,6 +28,7 @@
 #include "fiber.h"
 #include "random.h"
 #include "shared_memory.h"
+#include "warpgroup.h"
 
 namespace cuda_on_cpu {
 
@@ -44,6 +47,9 @@ class Block {
   void maybe_yield();
   int lane() const { return running_ & 31; }
   AsyncCopies& copies() { return threads_[running_].copies; }
+  Warpgroup& warpgroup();
+  int warp_of_group() const { return running_ / 32 % 4; }
+  uint64_t& proxy_fences() { return proxy_fences_; }
 
   // "kernel, block (0,0,0), seed 1: "
   std::string where() const;
@@ -74,6 +80,8 @@ class Block {
   static void thread_main(void* self);
   void wait(const char* what, const Site& site);
   void make_ready(int thread);
+  int next_thread();
+  void choose_slow_thread();
   void loop();
   void abandon();
   std::string waiting() const;  // "threads 0-31 wait at __syncthreads (k.cu:12); ..."
@@ -85,9 +93,13 @@ class Block {
   SharedMemory shared_;
   uint3 index_{};
   std::vector<Thread> threads_;
-  std::vector<int> ready_;
+  std::vector<int> ready_;  // but for the slow one
+  int slow_ = 0;
+  bool slow_ready_ = false;
   std::array<Barrier, 16> barriers_;
   std::vector<std::vector<Meeting>> warps_;
+  std::vector<Warpgroup> warpgroups_;
+  uint64_t proxy_fences_ = 0;
   int running_ = -1, done_ = 0;
   bool abandoning_ = false;
   std::exception_ptr error_;

@@ -20,6 +20,9 @@ struct WarpError : Error {  // masks and call sites of warp collectives, mma, ld
 struct SharedMemoryError : Error {  // a red zone was written, an address lies outside the block's shared memory
   using Error::Error;
 };
+struct WgmmaError : Error {  // fences, operands, waits of wgmma; warps of a warpgroup that differ
+  using Error::Error;
+};
 struct AsyncCopyError : Error {  // misaligned or misplaced cp.async
   using Error::Error;
 };
