@@ -112,7 +112,8 @@ nvidia-smi || echo "nvidia-smi is not there or cannot run"
 [ "$capability" != 9.0 ] || capability=9.0a
 export TORCH_CUDA_ARCH_LIST=${TORCH_CUDA_ARCH_LIST:-$capability}
 if wanted build; then
-  run build "$(at_most 300 "$(left)")" env SRCNN_FUSED_CUDA=1 "$python" -m pip install -q --no-build-isolation --no-deps .
+  run build "$(at_most 300 "$(left)")" env SRCNN_FUSED_CUDA=1 "$python" -m pip install -q --no-build-isolation --no-deps . ||
+    fail "the build failed: nothing else was checked"
 fi
 cuda=$("${away[@]}" -c 'from srcnn_fused import _extension; i = _extension.module().build_info(); print(i["cuda"], "for", i["cuda_archs"])') ||
   fail "the extension is not installed: nothing else was checked"
