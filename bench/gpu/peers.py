@@ -62,9 +62,23 @@ class Contender:
                     os.environ[name] = value
 
 
-def _capture(forward: Forward, inputs: list[Tensor]) -> Call:
+@dataclass(frozen=True)
+class _Graphs:
+    """A CUDA graph for each input, and what the graphs read: it must live as long as they do."""
+
+    graphs: list[torch.cuda.CUDAGraph]
+    outputs: list[Tensor]
+    inputs: list[Tensor]
+    forward: Forward  # holds the weights
+
+    def __call__(self, i: int) -> Tensor:
+        self.graphs[i].replay()
+        return self.outputs[i]
+
+
+def _capture(forward: Forward, inputs: list[Tensor]) -> _Graphs:
     """A CUDA graph of each input's forward; they share the memory of what lies between."""
-    # torch.cuda.graph would collect garbage for each of up to a few hundred graphs.
+    # torch.cuda.graph would empty the allocator's cache for each of up to a few hundred graphs.
     pool = torch.cuda.graph_pool_handle()
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
@@ -83,12 +97,7 @@ def _capture(forward: Forward, inputs: list[Tensor]) -> Call:
         for graph in graphs:  # the first replay brings the graph to the device
             graph.replay()
     torch.cuda.current_stream().wait_stream(stream)
-
-    def call(i: int) -> Tensor:
-        graphs[i].replay()
-        return outputs[i]
-
-    return call
+    return _Graphs(graphs, outputs, inputs, forward)
 
 
 def _channels_last(tensor: Tensor) -> Tensor:
