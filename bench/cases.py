@@ -18,6 +18,10 @@ WIDTHS = (64, 32)
 # Float32 results may differ from float64 by this much on images in [0, 1].
 TOLERANCE = 5e-5
 
+# Variance of a layer's weights times its fan-in: 2 before a ReLU keeps the features as large as the
+# image is, and 1 the output.
+_GAINS = (2.0, 2.0, 1.0)
+
 # The float64 convolutions need kilobytes a pixel, so the reference is made tile by tile; of an
 # image too large to be worth it whole, nine tiles: corners, middles of the sides, centre.
 _TILE = 192
@@ -30,13 +34,14 @@ class WrongOutput(Exception):  # noqa: N818  (a finding, not a fault of the prog
 
 @dataclass(frozen=True)
 class Case:
-    """One network on one image. width and height are the output's, as is its number of pixels."""
+    """One network on a batch of images. width and height are the output's, as are its pixels."""
 
     network: str
     width: int
     height: int
     channels: int = 1
     scale: int | None = None
+    batch: int = 1
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -47,6 +52,8 @@ class Case:
             raise ValueError(
                 f"size must be a multiple of the scale {self.scale}, got {self.width}x{self.height}"
             )
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
 
     @property
     def factor(self) -> int:
@@ -59,6 +66,11 @@ class Case:
         return tuple(int(size) for size in self.network.split("-"))
 
     @property
+    def pixels(self) -> int:
+        """Pixels of the output, of all images."""
+        return self.batch * self.width * self.height
+
+    @property
     def flop(self) -> int:
         """Operations of one forward as direct convolutions, two per multiply-add; no bicubic."""
         features = (self.channels, *WIDTHS, self.channels)
@@ -68,7 +80,13 @@ class Case:
                 self.kernel_sizes, itertools.pairwise(features), strict=True
             )
         )
-        return 2 * per_pixel * self.width * self.height
+        return 2 * per_pixel * self.pixels
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """[N, c, h, w] of the input."""
+        height, width = self.height // self.factor, self.width // self.factor
+        return (self.batch, self.channels, height, width)
 
     def describe(self) -> dict[str, Any]:
         """The case as a result file has it."""
@@ -77,29 +95,32 @@ class Case:
             "size": [self.width, self.height],
             "channels": self.channels,
             "scale": self.scale,
+            "batch": self.batch,
             "flop": self.flop,
         }
 
     def make_network(self) -> nn.Sequential:
-        """The usual SRCNN of three nn.Conv2d, float32, with the same random weights every time."""
+        """The usual SRCNN of three nn.Conv2d, float32, with the same random weights every time.
+
+        Their spread keeps the features at the image's own size and the output within about one, as
+        in a trained network: only so does a tolerance in absolute numbers mean something.
+        """
         features = (self.channels, *WIDTHS, self.channels)
         layers: list[nn.Module] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            for size, (inputs, outputs) in zip(
-                self.kernel_sizes, itertools.pairwise(features), strict=True
+            for size, (inputs, outputs), gain in zip(
+                self.kernel_sizes, itertools.pairwise(features), _GAINS, strict=True
             ):
-                layers += [
-                    nn.Conv2d(inputs, outputs, size, padding=size // 2),
-                    nn.ReLU(inplace=True),
-                ]
+                conv = nn.Conv2d(inputs, outputs, size, padding=size // 2)
+                nn.init.normal_(conv.weight, std=math.sqrt(gain / (inputs * size * size)))
+                layers += [conv, nn.ReLU(inplace=True)]
         return nn.Sequential(*layers[:-1]).eval().requires_grad_(False)
 
     def make_input(self) -> Tensor:
-        """[1, channels, height / scale, width / scale], float32, noise in [0, 1]."""
+        """[batch, channels, height / scale, width / scale], float32, noise in [0, 1]."""
         generator = torch.Generator().manual_seed(1)
-        shape = (1, self.channels, self.height // self.factor, self.width // self.factor)
-        return torch.rand(shape, generator=generator)
+        return torch.rand(self.input_shape, generator=generator)
 
 
 def _starts(length: int, whole: bool) -> list[int]:
@@ -110,13 +131,20 @@ def _starts(length: int, whole: bool) -> list[int]:
 
 
 class Reference:
-    """The case's output in float64, whole or on tiles that reach every edge."""
+    """The case's output in float64, whole or on tiles that reach every edge.
 
-    def __init__(self, case: Case, network: nn.Sequential, x: Tensor) -> None:
+    It is made of network and x as they are given, on their device: where they are in 16 bits, of
+    the rounded weights and image that every contender gets.
+    """
+
+    def __init__(
+        self, case: Case, network: nn.Sequential, x: Tensor, tolerance: float = TOLERANCE
+    ) -> None:
         self._case = case
+        self._tolerance = tolerance
         self._shape = (*x.shape[:2], case.height, case.width)
         parameters = [p.double() for p in network.parameters()]
-        whole = case.width * case.height <= _CHECK_WHOLE_UP_TO
+        whole = case.pixels <= _CHECK_WHOLE_UP_TO
         self._tiles = [
             (top, left, self._tile(x, parameters, top, left))
             for top in _starts(case.height, whole)
@@ -150,7 +178,7 @@ class Reference:
         return out[:, :, out_rows, out_columns].clone()
 
     def max_error(self, output: Tensor) -> float:
-        """The largest difference of an output. Raises WrongOutput above TOLERANCE."""
+        """The largest difference of an output. Raises WrongOutput above the tolerance."""
         if output.shape != self._shape:
             raise WrongOutput(f"the output is {list(output.shape)}, not {list(self._shape)}")
         error = 0.0
@@ -159,6 +187,6 @@ class Reference:
             got = output[:, :, top : top + height, left : left + width].double()
             difference = (got - want).abs().max().item()
             error = max(error, difference if math.isfinite(difference) else math.inf)
-        if error > TOLERANCE:
+        if error > self._tolerance:
             raise WrongOutput(f"the output differs from float64 by {error:.1e}")
         return error

@@ -28,7 +28,7 @@ class Setup:
     """What a contender is built for."""
 
     network: nn.Sequential  # Conv2d, ReLU, Conv2d, ReLU, Conv2d; not to be changed
-    example: Tensor  # [N, c, h, w] float32, of the shape that will be given
+    example: Tensor  # [N, c, h, w], of the shape, dtype and device that will be given
     scale: int | None
     threads: int  # PyTorch's are set already
 
@@ -48,7 +48,7 @@ def _enlarge(x: Tensor, scale: int | None) -> Tensor:
     return x if scale is None else F.interpolate(x, scale_factor=scale, mode="bicubic")
 
 
-class _Enlarged(nn.Module):
+class Enlarged(nn.Module):
     """Bicubic enlargement, then the network."""
 
     def __init__(self, network: nn.Sequential, scale: int | None) -> None:
@@ -61,7 +61,7 @@ class _Enlarged(nn.Module):
         return out
 
 
-def _inference(model: Forward) -> Forward:
+def inference(model: Forward) -> Forward:
     """Without autograd, and with contiguous output whatever the layout within."""
 
     @torch.inference_mode()
@@ -88,26 +88,28 @@ def fused(setup: Setup) -> Forward:
         scale=setup.scale,
         bicubic="torch",
         backend="fused",
+        device=convs[0].weight.device,
+        dtype=convs[0].weight.dtype,
     )
     for ours, theirs in zip((model.conv1, model.conv2, model.conv3), convs, strict=True):
         ours.load_state_dict(theirs.state_dict())
-    return _inference(model.eval())
+    return inference(model.eval())
 
 
 def eager(setup: Setup) -> Forward:
     """PyTorch as it comes: contiguous tensors, ReLU in place."""
-    return _inference(_Enlarged(setup.network, setup.scale))
+    return inference(Enlarged(setup.network, setup.scale))
 
 
 def channels_last(setup: Setup) -> Forward:
     """PyTorch with weights and activations in channels_last."""
-    model = _Enlarged(_to_channels_last(setup.network), setup.scale)
-    return _inference(lambda x: model(x.to(memory_format=torch.channels_last)))
+    model = Enlarged(_to_channels_last(setup.network), setup.scale)
+    return inference(lambda x: model(x.to(memory_format=torch.channels_last)))
 
 
 def compiled(setup: Setup) -> Forward:
     """torch.compile in its default mode, for this shape."""
-    forward = _inference(_compile(_Enlarged(setup.network, setup.scale)))
+    forward = inference(compile_model(Enlarged(setup.network, setup.scale)))
     forward(setup.example)
     return forward
 
@@ -115,14 +117,15 @@ def compiled(setup: Setup) -> Forward:
 def compiled_frozen(setup: Setup) -> Forward:
     """torch.compile at its best: channels_last weights, frozen into the graph and prepacked."""
     config = _import("torch._inductor.config")
-    model = _Enlarged(_to_channels_last(setup.network), setup.scale)
-    forward = _inference(_compile(model))
+    model = Enlarged(_to_channels_last(setup.network), setup.scale)
+    forward = inference(compile_model(model))
     with config.patch(freezing=True):
         forward(setup.example)
     return forward
 
 
-def _compile(model: nn.Module) -> Forward:
+def compile_model(model: nn.Module, mode: str | None = None) -> Forward:
+    """torch.compile for one shape, with no part left out; nothing is compiled before a call."""
     try:
         _import("torch._inductor.cpp_builder").get_cpp_compiler()
     except RuntimeError as error:
@@ -130,7 +133,7 @@ def _compile(model: nn.Module) -> Forward:
     # Every case is a recompilation of the same two forward() methods; past the limit, which is 8,
     # fullgraph=True raises instead of running eagerly under the name of the compiler.
     _import("torch._dynamo.config").recompile_limit = 256
-    return torch.compile(model, dynamic=False, fullgraph=True)
+    return torch.compile(model, dynamic=False, fullgraph=True, mode=mode)
 
 
 def onnxruntime(setup: Setup) -> Forward:

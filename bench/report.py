@@ -1,6 +1,8 @@
 """Tables from result files: for the terminal, and in Markdown for the README.
 
 python -m bench.report bench/results/NAME.json...
+
+Results of bench.compare give one table, those of bench.gpu two.
 """
 
 from __future__ import annotations
@@ -68,6 +70,8 @@ def case_title(case: dict[str, Any]) -> str:
     title = f"{case['network']}, {width}x{height}"
     if case["scale"] is not None:
         title += f" from {width // case['scale']}x{height // case['scale']}"
+    if case.get("batch", 1) != 1:
+        title += f", {case['batch']} images"
     if case["channels"] != 1:
         title += f", {case['channels']} channels"
     return title
@@ -134,13 +138,20 @@ def _cell(entry: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="from bench.compare")
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="from bench.compare or bench.gpu"
+    )
     args = parser.parse_args(argv)
     for path in args.files:
         result = json.loads(path.read_text())
-        if result.get("kind") != "inference":
-            parser.error(f"{path} is not a result of bench.compare")
-        print(markdown(result), end="\n\n")
+        if result.get("kind") == "inference":
+            print(markdown(result), end="\n\n")
+        elif result.get("kind") == "gpu-inference":
+            from .gpu import report as gpu_report  # its cases have their titles from here
+
+            print(gpu_report.markdown(result), end="\n\n")
+        else:
+            parser.error(f"{path} is not a result of bench.compare or bench.gpu")
     return 0
 
 
