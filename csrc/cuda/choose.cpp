@@ -4,6 +4,13 @@
 #include <stdexcept>
 #include <string>
 
+// Whether there is code for sm_90a: setup.py and CMakeLists.txt know.
+#if defined(SRCNN_FUSED_SM90A) || !defined(SRCNN_FUSED_WITH_CUDA)
+inline constexpr bool kBuiltForSm90a = true;
+#else
+inline constexpr bool kBuiltForSm90a = false;
+#endif
+
 namespace srcnn::cuda {
 namespace {
 
@@ -21,9 +28,14 @@ std::string try_kernel(ForwardKernel kernel, const ForwardShape& shape, Element 
     return "";
   }
   const bool sixteen = element != Element::kFloat;
-  if (sixteen != (kernel == ForwardKernel::kMma)) return std::string("it is not for ") + name_of(element);
+  const bool wgmma = kernel == ForwardKernel::kWgmma;
+  if (!wgmma && sixteen != (kernel == ForwardKernel::kMma)) return std::string("it is not for ") + name_of(element);
   if (device.compute_capability < 80) return "the GPU has no such tensor cores (they come with sm_80)";
-  if (!choose_forward_mma_config(shape, {sixteen ? 2 : 1, kernel == ForwardKernel::kTf32x3 ? 3 : 1}, device, plan.mma)) {
+  if (wgmma && device.compute_capability != 90) return "it is for sm_90a alone";
+  if (wgmma && !kBuiltForSm90a) return "the extension was built without sm_90a (TORCH_CUDA_ARCH_LIST=9.0a)";
+  if (wgmma && shape.kernel2 == 1) return "conv2 of 9-1-5 never leaves the registers";
+  const OperandFormat format{sixteen ? 2 : 1, kernel == ForwardKernel::kTf32x3 ? 3 : 1, wgmma};
+  if (!choose_forward_mma_config(shape, format, device, plan.mma)) {
     return "its weights do not fit the " + std::to_string(device.shared_memory_per_block) +
            " bytes of shared memory that a block has";
   }
@@ -41,8 +53,10 @@ const char* name_of(ForwardKernel kernel) {
       return "mma";
     case ForwardKernel::kTf32:
       return "tf32";
-    default:
+    case ForwardKernel::kTf32x3:
       return "tf32x3";
+    default:
+      return "wgmma";
   }
 }
 
@@ -58,14 +72,14 @@ ForwardPlan choose_forward(const ForwardShape& shape, Element element, bool allo
   ForwardPlan plan{};
   if (forced != "auto") {
     for (const ForwardKernel kernel :
-         {ForwardKernel::kFma, ForwardKernel::kMma, ForwardKernel::kTf32, ForwardKernel::kTf32x3}) {
+         {ForwardKernel::kFma, ForwardKernel::kMma, ForwardKernel::kTf32, ForwardKernel::kTf32x3, ForwardKernel::kWgmma}) {
       if (forced != name_of(kernel)) continue;
       const std::string refusal = try_kernel(kernel, shape, element, device, plan);
       if (!refusal.empty()) throw std::runtime_error("SRCNN_FUSED_CUDA_KERNEL=" + forced + ": " + refusal);
       plan.why = "forced";
       return plan;
     }
-    throw std::runtime_error("SRCNN_FUSED_CUDA_KERNEL must be auto, fma, mma, tf32 or tf32x3, got '" + forced + "'");
+    throw std::runtime_error("SRCNN_FUSED_CUDA_KERNEL must be auto, fma, mma, tf32, tf32x3 or wgmma, got '" + forced + "'");
   }
   // Float without TF32 takes exact multiply-adds until tf32x3 has been measured to be faster.
   std::string why = "float32 without TF32 is computed exactly";

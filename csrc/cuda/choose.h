@@ -20,9 +20,10 @@ enum class ForwardKernel {
   kMma,     // tensor cores, 16-bit products of 16-bit images
   kTf32,    // tensor cores, TF32 products of float images
   kTf32x3,  // tensor cores, three TF32 products for each fp32 one
+  kWgmma,   // kMma or kTf32 with Hopper's wgmma for conv2 of 9-3-5 and 9-5-5
 };
 
-// "fma", "mma", "tf32", "tf32x3": how SRCNN_FUSED_CUDA_KERNEL names them.
+// "fma", "mma", "tf32", "tf32x3", "wgmma": how SRCNN_FUSED_CUDA_KERNEL names them.
 const char* name_of(ForwardKernel kernel);
 
 struct ForwardPlan {

@@ -99,6 +99,7 @@ ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows,
 // Operands of the tensor-core products: numbers per 32 bits, and how many products make one.
 struct OperandFormat {
   int per_unit, products;
+  bool warpgroups = false;  // of 4 warps, for wgmma
 };
 
 // The configuration with the lowest estimated cost; false where the device's shared memory cannot hold the weights and a strip.

@@ -71,14 +71,15 @@ void srcnn_forward(const ForwardProblemOf<T>& problem, void* workspace, void* st
   if (plan.kernel == ForwardKernel::kFma) {
     return launch_srcnn_forward_fma(ForwardParams<T>{problem, plan.fma, plan.tiling}, cuda_stream);
   }
+  const bool wgmma = plan.kernel == ForwardKernel::kWgmma;
   if constexpr (std::is_same_v<T, Half>) {
-    launch_srcnn_forward_mma_f16(mma, cuda_stream);
+    (wgmma ? launch_srcnn_forward_wgmma_f16 : launch_srcnn_forward_mma_f16)(mma, cuda_stream);
   } else if constexpr (std::is_same_v<T, BFloat16>) {
-    launch_srcnn_forward_mma_bf16(mma, cuda_stream);
-  } else if (plan.kernel == ForwardKernel::kTf32) {
-    launch_srcnn_forward_mma_tf32(mma, cuda_stream);
-  } else {
+    (wgmma ? launch_srcnn_forward_wgmma_bf16 : launch_srcnn_forward_mma_bf16)(mma, cuda_stream);
+  } else if (plan.kernel == ForwardKernel::kTf32x3) {
     launch_srcnn_forward_mma_tf32x3(mma, cuda_stream);
+  } else {
+    (wgmma ? launch_srcnn_forward_wgmma_tf32 : launch_srcnn_forward_mma_tf32)(mma, cuda_stream);
   }
 }
 

@@ -14,8 +14,9 @@
 #pragma once
 
 #include "launch.cuh"
-#include "mma_layers.cuh"
+
 #include "mma_output.cuh"
+#include "wgmma_conv2.cuh"
 
 namespace srcnn::cuda {
 namespace {
@@ -98,6 +99,7 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
         conv2_1x1(b, hidden1, hidden2);
       } else {
         store_hidden1(b, hidden1_column, hidden1);
+        if constexpr (Net::kWgmma) ptx::fence_proxy_async();
       }
       if (wanted < height) store_row(b, wanted, next);
       if (row + 1 < height) find_units(b, row + 1);
@@ -110,8 +112,15 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
     if constexpr (kKernel2 > 1) {
       start_sums(hidden2, conv2_tiles(kKernel2) - kWidth2 / 8, kWidth2 / 8, bias2, b.t());
       if (inside) {
-        if (pad_hidden1(b, hidden1_column)) __syncthreads();
-        conv2_give(b, stream, hidden2);
+        if (pad_hidden1(b, hidden1_column)) {
+          if constexpr (Net::kWgmma) ptx::fence_proxy_async();
+          __syncthreads();
+        }
+        if constexpr (Net::kWgmma) {
+          conv2_give_wgmma(b, stream, hidden2);
+        } else {
+          conv2_give(b, stream, hidden2);
+        }
       }
     }
 
@@ -170,10 +179,10 @@ void launch(const ForwardMmaParams<typename Net::Image>& params, cudaStream_t st
   check(cudaGetLastError(), "srcnn_forward_mma_kernel");
 }
 
-template <int kKernel2, class Operand>
+template <int kKernel2, class Operand, bool kWgmma = false>
 void launch_channels(const ForwardMmaParams<typename Operand::Image>& params, cudaStream_t stream) {
-  if (params.problem.input.channels == 3) return launch<MmaNetwork<kKernel2, 3, Operand>>(params, stream);
-  launch<MmaNetwork<kKernel2, 1, Operand>>(params, stream);
+  if (params.problem.input.channels == 3) return launch<MmaNetwork<kKernel2, 3, Operand, kWgmma>>(params, stream);
+  launch<MmaNetwork<kKernel2, 1, Operand, kWgmma>>(params, stream);
 }
 
 template <class Operand>
@@ -186,6 +195,12 @@ void launch_network(const ForwardMmaParams<typename Operand::Image>& params, cud
     default:
       return launch_channels<5, Operand>(params, stream);
   }
+}
+
+template <class Operand>
+void launch_network_wgmma(const ForwardMmaParams<typename Operand::Image>& params, cudaStream_t stream) {
+  if (params.problem.conv2.kernel_size == 3) return launch_channels<3, Operand, true>(params, stream);
+  launch_channels<5, Operand, true>(params, stream);
 }
 
 }  // namespace

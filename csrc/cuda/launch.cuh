@@ -25,4 +25,9 @@ void launch_srcnn_forward_mma_bf16(const ForwardMmaParams<BFloat16>& params, cud
 void launch_srcnn_forward_mma_tf32(const ForwardMmaParams<float>& params, cudaStream_t stream);
 void launch_srcnn_forward_mma_tf32x3(const ForwardMmaParams<float>& params, cudaStream_t stream);
 
+// The same with wgmma for conv2, sm_90a, 9-3-5 and 9-5-5; float means TF32 products.
+void launch_srcnn_forward_wgmma_f16(const ForwardMmaParams<Half>& params, cudaStream_t stream);
+void launch_srcnn_forward_wgmma_bf16(const ForwardMmaParams<BFloat16>& params, cudaStream_t stream);
+void launch_srcnn_forward_wgmma_tf32(const ForwardMmaParams<float>& params, cudaStream_t stream);
+
 }  // namespace srcnn::cuda

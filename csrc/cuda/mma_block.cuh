@@ -7,15 +7,20 @@
 
 namespace srcnn::cuda {
 
-template <int kKernel2_, int kChannels_, class Operand_>
+template <int kKernel2_, int kChannels_, class Operand_, bool kWgmma_ = false>
 struct MmaNetwork {
   using Operand = Operand_;
   using Image = typename Operand::Image;
   using Stored = typename Operand::Stored;
+  static constexpr bool kWgmma = kWgmma_;  // for conv2
   static constexpr int kKernel2 = kKernel2_, kChannels = kChannels_, kPerUnit = Operand::kPerUnit;
   static constexpr int kTiles = warp_tiles(kKernel2, Operand::kProducts);
   static constexpr int kMaxThreads = 32 * max_warps(kKernel2, Operand::kProducts);
-  static constexpr int kPixelsPerThread = (kTiles * kTilePixels + 31) / 32;  // of a row, if each is one thread's
+  static constexpr int kPixelsPerThread =
+      (kTiles * kTilePixels + 31) /
+      32;  // of a row, if each is one thread's
+           // From a warp's tile of 16 pixels to its next: wgmma shares tiles of 64 out among 4 warps.
+  static constexpr int kTileStride = kWgmma ? 4 * kTilePixels : kTilePixels;
   static constexpr int kConv1Steps = conv1_steps(kChannels, kPerUnit);
   static constexpr int kConv2Steps = channel_steps(kWidth1, kPerUnit);  // for each kx
   static constexpr int kConv3Steps = channel_steps(kWidth2, kPerUnit);
@@ -34,7 +39,10 @@ struct MmaBlock {
   }
   __device__ __forceinline__ int g() const { return lane / 4; }  // as in the PTX ISA: a lane's row of a tile of A
   __device__ __forceinline__ int t() const { return lane % 4; }
-  __device__ __forceinline__ int first_pixel() const { return warp * (Net::kTiles * kTilePixels); }
+  __device__ __forceinline__ int first_pixel() const {
+    if constexpr (Net::kWgmma) return warp / 4 * (Net::kTiles * Net::kTileStride) + warp % 4 * kTilePixels;
+    return warp * (Net::kTiles * kTilePixels);
+  }
 };
 
 // The part of the output a block is making.

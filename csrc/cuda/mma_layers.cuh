@@ -37,7 +37,7 @@ __device__ __forceinline__ void conv1(const MmaBlock<Net>& b, int r, Sums<Net::k
 #pragma unroll
     for (int m = 0; m < Net::kTiles; ++m) {
       const auto word = [m](const auto* from, int pixel) {
-        return *reinterpret_cast<const uint32_t*>(from + kTilePixels * m + pixel);
+        return *reinterpret_cast<const uint32_t*>(from + Net::kTileStride * m + pixel);
       };
       a[m] = Operand::loaded_a({word(low, 0), word(low, 8), word(high, 0), word(high, 8)});
     }
@@ -84,7 +84,7 @@ __device__ __forceinline__ void store_hidden1(const MmaBlock<Net>& b, int image_
   for (int m = 0; m < Net::kTiles; ++m) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int pixel = b.first_pixel() + kTilePixels * m + 8 * half + b.g();
+      const int pixel = b.first_pixel() + Net::kTileStride * m + 8 * half + b.g();
       const int x = image_column + pixel;
       const bool inside = x >= 0 && x < width;
 #pragma unroll
@@ -134,12 +134,12 @@ __device__ __forceinline__ void conv2_give(const MmaBlock<Net>& b, Weight2Stream
   for (int q = 0; q < Net::kConv2Steps; ++q) {
 #pragma unroll
     for (int kx = 0; kx < kKernel2; ++kx) {
-      if (streamed) weight = next_weights2(b, stream);
+      if (streamed) weight = b.template at<uint4>(b.p.config.shared.weight2) + next_weights2(b, stream) * kWeight2Words<Net>;
       typename Operand::A a[Net::kTiles];
 #pragma unroll
       for (int m = 0; m < Net::kTiles; ++m) {
         TileA words;
-        ptx::ldmatrix<4>(words, row + (kTilePixels * m + kx) * 16);
+        ptx::ldmatrix<4>(words, row + (Net::kTileStride * m + kx) * 16);
         a[m] = Operand::loaded_a(words);
       }
       multiply<Operand>(sum, a, weight, b.lane);
@@ -198,7 +198,7 @@ __device__ __forceinline__ void conv3_taps(const MmaBlock<Net>& b, int c, int im
       for (int m = 0; m < Net::kTiles; ++m) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const int pixel = kTilePixels * m + 8 * half, x = image_column + first + pixel;
+          const int pixel = Net::kTileStride * m + 8 * half, x = image_column + first + pixel;
           const bool inside = x >= 0 && x < width;
           taps[pixel] = inside ? make_float2(sum[m][tile][2 * half], sum[m][tile][2 * half + 1]) : make_float2(0.0f, 0.0f);
         }

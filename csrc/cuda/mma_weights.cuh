@@ -6,6 +6,7 @@
 #pragma once
 
 #include "mma_block.cuh"
+#include "wgmma.cuh"
 
 namespace srcnn::cuda {
 
@@ -16,6 +17,17 @@ __device__ __forceinline__ int fragment_element(int step, int tiles, int unit, i
   const int tile = column / 8, lane = column % 8 * 4 + unit % 4;
   const int word = ((step * (tiles / 2) + tile / 2) * 32 + lane) * 4 + tile % 2 * 2 + unit / 4;
   return word * kPerUnit + part;
+}
+
+// The same for conv2's weights, which wgmma wants in another order: [step][half of the units][column].
+template <class Net>
+__device__ __forceinline__ int weight2_element(int step, int unit, int part, int column) {
+  constexpr int kTiles = conv2_tiles(Net::kKernel2);
+  if constexpr (Net::kWgmma) {
+    return (((step * 2 + unit / 4) * (8 * kTiles) + column) * 4 + unit % 4) * Net::kPerUnit + part;
+  } else {
+    return fragment_element<Net::kPerUnit>(step, kTiles, unit, part, column);
+  }
 }
 
 template <class Net>
@@ -56,8 +68,7 @@ __device__ void pack_weights2(const typename Net::Image* weight, typename Net::S
     const int unit = kKernel2 == 1 ? Operand::chained_unit(in_step) : in_step / Net::kPerUnit;
     const int part = kKernel2 == 1 ? Operand::chained_part(in_step) : in_step % Net::kPerUnit;
     const int column = (kKernel2 - 1 - ky) * kWidth2 + output;
-    to[fragment_element<Net::kPerUnit>(q * kKernel2 + kx, conv2_tiles(kKernel2), unit, part, column)] =
-        Operand::stored(to_float(weight[i]));
+    to[weight2_element<Net>(q * kKernel2 + kx, unit, part, column)] = Operand::stored(to_float(weight[i]));
   }
 }
 
@@ -96,6 +107,7 @@ __device__ void load_weights(const MmaBlock<Net>& b) {
   for (int i = threadIdx.x; i < kWidth2; i += blockDim.x) {
     b.template at<float>(at.bias2)[i] = to_float(b.p.problem.conv2.bias[i]);
   }
+  if constexpr (Net::kWgmma) ptx::fence_proxy_async();
   __syncthreads();
 }
 
@@ -116,6 +128,10 @@ inline constexpr int kWeight2Steps = Net::kConv2Steps * Net::kKernel2;
 template <class Net>
 inline constexpr int kWeight2Words = conv2_tiles(Net::kKernel2) / 2 * 32;  // of 16 bytes, a step
 
+// Steps that are on their way while one is multiplied; wgmma is given the next one before it has done with the one before.
+template <class Net>
+inline constexpr int kWeight2Ahead = Net::kWgmma ? kWeight2Buffers - 2 : kWeight2Buffers - 1;
+
 // Sends for the step that comes `ahead` steps after the next one. All threads; its buffer must be free.
 template <class Net>
 __device__ __forceinline__ void request_weights2(const MmaBlock<Net>& b, const Weight2Stream& stream, int ahead) {
@@ -128,17 +144,18 @@ __device__ __forceinline__ void request_weights2(const MmaBlock<Net>& b, const W
 
 template <class Net>
 __device__ __forceinline__ void start_weights2(const MmaBlock<Net>& b, const Weight2Stream& stream) {
-  for (int ahead = 0; ahead < kWeight2Buffers - 1; ++ahead) request_weights2(b, stream, ahead);
+  for (int ahead = 0; ahead < kWeight2Ahead<Net>; ++ahead) request_weights2(b, stream, ahead);
 }
 
-// The fragments of the next step. All threads: contains a barrier, after which the step before has been multiplied, and its
-// buffer takes one that is to come.
+// The buffer of the next step. All threads: contains a barrier, after which the step before (wgmma: the one before that) has
+// been multiplied, and its buffer takes one that is to come.
 template <class Net>
-__device__ __forceinline__ const uint4* next_weights2(const MmaBlock<Net>& b, Weight2Stream& stream) {
-  ptx::cp_async_wait<kWeight2Buffers - 2>();
+__device__ __forceinline__ int next_weights2(const MmaBlock<Net>& b, Weight2Stream& stream) {
+  ptx::cp_async_wait<kWeight2Ahead<Net> - 1>();
+  if constexpr (Net::kWgmma) ptx::fence_proxy_async();
   __syncthreads();
-  request_weights2(b, stream, kWeight2Buffers - 1);
-  const uint4* arrived = b.template at<uint4>(b.p.config.shared.weight2) + stream.buffer * kWeight2Words<Net>;
+  request_weights2(b, stream, kWeight2Ahead<Net>);
+  const int arrived = stream.buffer;
   stream = {(stream.step + 1) % kWeight2Steps<Net>, (stream.buffer + 1) % kWeight2Buffers};
   return arrived;
 }

@@ -36,7 +36,7 @@ int main() {
         print(generation, "fma", shape, fma.threads(), fma.shared_bytes(), fma.blocks_per_sm, fma.columns, fma.strip_width,
               fma.rows, tile_forward(shape, fma.strip_width, fma.rows, fma.blocks_per_sm, device));
         ForwardMmaConfig mma;
-        if (generation < 80 || !choose_forward_mma_config(shape, device, mma)) continue;
+        if (generation < 80 || !choose_forward_mma_config(shape, {2, 1}, device, mma)) continue;
         print(generation, "mma", shape, mma.threads(), mma.shared.size, mma.blocks_per_sm, mma.columns, mma.strip_width, 1,
               tile_forward(shape, mma.strip_width, 1, mma.blocks_per_sm, device));
       }

@@ -33,7 +33,8 @@ TEST_CASE("tensor cores for 16 bits, and for float where TF32 is allowed; else e
       for (const int channels : {1, 3}) {
         const ForwardShape shape = full_hd(kernel2, channels);
         const bool tensor_cores = generation >= 80;
-        const std::string where = "sm_" + std::to_string(generation) + " 9-" + std::to_string(kernel2) + "-5 c" + std::to_string(channels);
+        const std::string where =
+            "sm_" + std::to_string(generation) + " 9-" + std::to_string(kernel2) + "-5 c" + std::to_string(channels);
         for (const Element element : {Element::kHalf, Element::kBFloat16}) {
           const ForwardPlan plan = choose_forward(shape, element, false, "auto", device);
           INFO(where, ": ", plan.describe());

@@ -10,10 +10,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "forward_mma.h"
+#include "choose.h"
 #include "kernels.h"
 #include "samples.h"
 
@@ -87,7 +88,8 @@ struct Rounded {
 };
 
 template <class T>
-void check_16_bits(const Case& c, double tolerance) {
+void check_16_bits(const Case& c, const char* kernel, double tolerance) {
+  const KernelScope scope(kernel);
   reference::Image image = random_image(c.batch, c.channels, c.height, c.width);
   const std::vector<float> pixels(image.values.begin(), image.values.end());
   const Rounded<T> x(pixels.data(), pixels.size());
@@ -127,33 +129,51 @@ void check_16_bits(const Case& c, double tolerance) {
     const double error = std::abs(to_float(output[i]) - expected.values[i]) / std::max(1.0, std::abs(expected.values[i]));
     worst = std::isnan(error) ? INFINITY : std::max(worst, error);
   }
-  INFO(describe(c), ", ", sizeof(T) == 2 && std::is_same_v<T, Half> ? "float16" : "bfloat16", ", sm_",
+  INFO(describe(c), ", ", sizeof(T) == 2 && std::is_same_v<T, Half> ? "float16" : "bfloat16", ", ", kernel, ", sm_",
        cuda_on_cpu::gpu().compute_capability, ", seed ", cuda_on_cpu::seed());
   CHECK(worst <= tolerance);
 }
 
-// Whether the tensor-core kernel for float images fits the imaginary GPU.
-bool has_tf32(const Case& c) {
-  cuda::ForwardMmaConfig config;
+// Whether a kernel for such elements can do it on the imaginary GPU.
+bool has_kernel(const Case& c, cuda::Element element, const char* kernel) {
   const cuda::ForwardShape shape{c.batch, c.channels, c.kernel2, c.scale, c.scale * c.height, c.scale * c.width};
-  return cuda_on_cpu::gpu().compute_capability >= 80 &&
-         cuda::choose_forward_mma_config(shape, {1, 1}, cuda::current_device_limits(), config);
+  try {
+    cuda::choose_forward(shape, element, true, kernel, cuda::current_device_limits());
+  } catch (const std::runtime_error&) {
+    return false;
+  }
+  return true;
 }
 
-// By exact multiply-adds, and by one of the tensor-core kernels by turns. The table's random weights amplify rounding more than
-// trained ones do.
+// By exact multiply-adds, and by two of the tensor-core kernels by turns, or the FMA kernel for 16 bits where the GPU has none.
+// The table's random weights amplify rounding more than trained ones do.
 void check_case(const Case& c) {
+  using cuda::Element;
   static unsigned turn = 0;
   check_float(c, "fma", kTolerance);
-  switch (turn++ % 4) {
-    case 0:
-      return check_16_bits<Half>(c, 4e-3);
-    case 1:
-      return has_tf32(c) ? check_float(c, "tf32", 4e-3) : check_16_bits<Half>(c, 4e-3);
-    case 2:
-      return check_16_bits<BFloat16>(c, 3e-2);
-    default:
-      return has_tf32(c) ? check_float(c, "tf32x3", kTolerance) : check_16_bits<BFloat16>(c, 3e-2);
+  for (int i = 0; i < 2; ++i) {
+    switch (turn++ % 7) {
+      case 0:
+        check_16_bits<Half>(c, "auto", 4e-3);
+        break;
+      case 1:
+        if (has_kernel(c, Element::kHalf, "wgmma")) check_16_bits<Half>(c, "wgmma", 4e-3);
+        break;
+      case 2:
+        check_16_bits<BFloat16>(c, "auto", 3e-2);
+        break;
+      case 3:
+        if (has_kernel(c, Element::kFloat, "tf32")) check_float(c, "tf32", 4e-3);
+        break;
+      case 4:
+        if (has_kernel(c, Element::kFloat, "wgmma")) check_float(c, "wgmma", 4e-3);
+        break;
+      case 5:
+        if (has_kernel(c, Element::kFloat, "tf32x3")) check_float(c, "tf32x3", kTolerance);
+        break;
+      default:
+        if (has_kernel(c, Element::kBFloat16, "wgmma")) check_16_bits<BFloat16>(c, "wgmma", 3e-2);
+    }
   }
 }
 

@@ -18,7 +18,7 @@ namespace faults {
 
 struct Case {
   int kernel2, channels;
-  std::string type;  // float, tf32, half or bfloat16
+  std::string type;  // float, tf32, half, bfloat16, or wgmma: half by that kernel
   srcnn::Padding padding;
   int64_t scale, batch, height, width;  // of the input
   int compute_capability;
@@ -74,7 +74,8 @@ class Forward {
     std::vector<T> output(expected_.values.size(), nan);
     srcnn::ForwardProblemOf<T> problem = problem_;
     problem.output = view<T>(output.data(), c, expected_.height, expected_.width);
-    srcnn::cuda::srcnn_forward(problem, nullptr);
+    std::vector<uint4> workspace(srcnn::cuda::srcnn_forward_workspace(problem) / sizeof(uint4), make_uint4(~0u, ~0u, ~0u, ~0u));
+    srcnn::cuda::srcnn_forward(problem, workspace.data(), nullptr);
     double worst = 0;
     for (size_t i = 0; i < output.size(); ++i) {
       const double want = expected_.values[i], error = std::abs(widened(output[i]) - want) / std::max(1.0, std::abs(want));

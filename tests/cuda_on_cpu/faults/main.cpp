@@ -60,9 +60,10 @@ int run(const Case& c, int seeds) {
 int run(const Case& c, int seeds) {
   cuda_on_cpu::gpu() = cuda_on_cpu::gpu_of(c.compute_capability);
   if (c.type == "float" || c.type == "tf32") return run<float>(c, seeds);
-  if (c.type == "half") return run<srcnn::Half>(c, seeds);
+  if (c.type == "wgmma") setenv("SRCNN_FUSED_CUDA_KERNEL", "wgmma", 1);
+  if (c.type == "half" || c.type == "wgmma") return run<srcnn::Half>(c, seeds);
   if (c.type == "bfloat16") return run<srcnn::BFloat16>(c, seeds);
-  throw std::invalid_argument("type must be float, tf32, half or bfloat16, got " + c.type);
+  throw std::invalid_argument("type must be float, tf32, half, bfloat16 or wgmma, got " + c.type);
 }
 
 // nothing, output, error, sanitizer, or how else the process ended.
