@@ -27,7 +27,7 @@ def convolutions_allow_tf32() -> bool:
 
 def allow_tf32_for(x: Tensor) -> bool:
     """The op argument allow_tf32 for this input: of no meaning but to float32 on CUDA."""
-    return x.is_cuda and x.dtype == torch.float32 and convolutions_allow_tf32()
+    return x.device.type == "cuda" and x.dtype == torch.float32 and convolutions_allow_tf32()
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def convolutions_for(x: Tensor, *, allow_tf32: bool) -> Iterator[None]:
     The switch is touched only where it says otherwise: it belongs to the process, and another
     thread's convolutions see the change too.
     """
-    matters = x.is_cuda and x.dtype == torch.float32
+    matters = x.device.type == "cuda" and x.dtype == torch.float32
     if not matters or allow_tf32 == convolutions_allow_tf32():
         yield
         return
