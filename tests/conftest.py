@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from srcnn_fused import _extension, functional
+from srcnn_fused import _extension, functional, ops
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,20 @@ def extension() -> None:
         return
     reason = f"needs the compiled extension: {_extension.why_unavailable()}"
     if os.environ.get("SRCNN_FUSED_REQUIRE_EXTENSION") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def cuda() -> None:
+    """Skips without GPU or CUDA kernels; SRCNN_FUSED_REQUIRE_CUDA=1 makes that fail."""
+    if ("srcnn_forward", "cuda") not in ops.KERNELS:
+        reason = "the extension was built without CUDA kernels"
+    elif not torch.cuda.is_available():
+        reason = "there is no CUDA GPU"
+    else:
+        return
+    if os.environ.get("SRCNN_FUSED_REQUIRE_CUDA") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 

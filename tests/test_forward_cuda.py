@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 from sample_inputs import CASES, Case
 
-from srcnn_fused import FusedSRCNN, functional, ops, reference
+from srcnn_fused import FusedSRCNN, functional, reference
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("extension", "cuda")]
 
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 2e-2}
 SMALL = Case(1, 1, "zeros", 2, "matlab", (2, 11, 37))
-
-
-@pytest.fixture(scope="module")
-def cuda() -> None:
-    """Skips without GPU or CUDA kernels; SRCNN_FUSED_REQUIRE_CUDA=1 makes that fail."""
-    if ("srcnn_forward", "cuda") not in ops.KERNELS:
-        reason = "the extension was built without CUDA kernels"
-    elif not torch.cuda.is_available():
-        reason = "there is no CUDA GPU"
-    else:
-        return
-    if os.environ.get("SRCNN_FUSED_REQUIRE_CUDA") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
