@@ -288,3 +288,28 @@ def test_bicubic_has_a_kernel_for_every_width(dtype: torch.dtype, on_cuda: Calls
     out = functional.bicubic_resize(x, scale=2, backend="fused")
     assert (out.shape, out.dtype, out.device.type) == ((3, 16, 18), dtype, "cuda")
     assert [name for name, _ in on_cuda.calls] == ["bicubic_resize"]
+
+
+# --- graphs ---------------------------------------------------------------------------------------
+
+
+class AsksAboutCuda(torch.nn.Module):
+    """What functional.srcnn asks about a float32 CUDA tensor; a graph on one needs a GPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        served = _gpu.why_not_served(x.device.index) is None
+        return x + (1 if served else 2) + (10 if _precision.convolutions_allow_tf32() else 20)
+
+
+@pytest.mark.parametrize("allow_tf32", [True, False])
+def test_the_questions_can_be_compiled_and_exported(
+    allow_tf32: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch._dynamo.reset()
+    # torch.export itself reads this one, and raises where the other interface was used.
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allow_tf32)
+    model, x = AsksAboutCuda(), torch.zeros(2)
+    expected = model(x)
+    assert torch.equal(torch.compile(model, fullgraph=True, backend="eager")(x), expected)
+    for strict in (False, True):
+        assert torch.equal(torch.export.export(model, (x,), strict=strict).module()(x), expected)

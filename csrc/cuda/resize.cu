@@ -216,7 +216,7 @@ __device__ void add_rows(const Block<T>& b, T* plane, int64_t p0, int rows, bool
 }
 
 template <class T>
-__global__ void __launch_bounds__(kResizeThreads) bicubic_resize_kernel(const ResizeParams<T> params) {
+__global__ void __launch_bounds__(kResizeThreads, kResizeBlocks) bicubic_resize_kernel(const ResizeParams<T> params) {
   SRCNN_DYNAMIC_SHARED(unsigned char, shared);
   const ResizeConfig& config = params.config;
   const ImageView<const T>& input = params.problem.input;
