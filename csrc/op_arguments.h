@@ -1,5 +1,5 @@
-// The tensors of the ops: argument checks and views. The checks are repeated by the fake kernels in srcnn_fused/ops.py, word
-// for word.
+// The tensors of the ops: argument checks and views. The checks are repeated by the fake kernels in srcnn_fused/_op_checks.py,
+// word for word.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>

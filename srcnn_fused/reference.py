@@ -203,8 +203,8 @@ def resize_to(
     if not axes:
         return x.clone()
     if x.dtype == torch.uint8 and convention == "torch":
-        # By definition what PyTorch gives, whose 8-bit arithmetic differs with the channel count and
-        # exists on the CPU only.
+        # By definition what PyTorch gives; its 8-bit arithmetic differs with the channel count, and
+        # is the CPU's alone.
         batched = x.reshape((1,) * (4 - x.dim()) + tuple(x.shape)).cpu()
         size = [out_height, out_width]
         out: Tensor = torch.ops.aten.upsample_bicubic2d(batched, size, False, *scales)
