@@ -114,10 +114,9 @@ struct Block {
   __device__ int64_t* row_first() const { return at<int64_t>(p.config.shared.row_first); }      // [tile height]
   __device__ double* row_norm() const { return at<double>(p.config.shared.row_norm); }
   __device__ int* row_count() const { return at<int>(p.config.shared.row_count); }
-  __device__ int* row_begin() const { return at<int>(p.config.shared.row_begin); }  // first row of the band that a row takes
-  __device__ float* row_weight() const {
-    return at<float>(p.config.shared.row_weight);
-  }  // [tile height][row_stride], this band's
+  // The band's first position that a row takes, and the weights of those that it takes: [tile height][row_stride].
+  __device__ int* row_begin() const { return at<int>(p.config.shared.row_begin); }
+  __device__ float* row_weight() const { return at<float>(p.config.shared.row_weight); }
   __device__ float* inner() const { return at<float>(p.config.shared.inner); }  // [band][tile width]
   __device__ float* sums() const { return at<float>(p.config.shared.sums); }    // [tile height][tile width]
 };
