@@ -60,22 +60,32 @@ SRCNN_HOST_DEVICE inline int64_t resolve_edge(const ResampleAxis& axis, int64_t 
   return j < 0 ? 0 : (j < n ? j : n - 1);
 }
 
+// Where output i lies between the source samples, and the first of the axis.taps positions of its window.
+SRCNN_HOST_DEVICE inline double source_coordinate(const ResampleAxis& axis, int64_t i) {
+  return (static_cast<double>(i) + 0.5) / axis.scale - 0.5;
+}
+
+SRCNN_HOST_DEVICE inline int64_t first_position(const ResampleAxis& axis, double u) {
+  return static_cast<int64_t>(std::floor(u - 2.0 / axis.kernel_scale)) + 1;
+}
+
+// The kernel at position j, before the window is normalised.
+SRCNN_HOST_DEVICE inline double position_value(const ResampleAxis& axis, double u, int64_t j) {
+  if (axis.bicubic == Bicubic::kPil && (j < 0 || j >= axis.in_size)) return 0.0;
+  return cubic_kernel(axis.kernel_scale * (u - static_cast<double>(j)), axis.bicubic == Bicubic::kTorch ? -0.75 : -0.5);
+}
+
 // Fills index[axis.taps] and weight[axis.taps] for output position i.
 template <class Weight>
 SRCNN_HOST_DEVICE inline void resample_window(const ResampleAxis& axis, int64_t i, int32_t* index, Weight* weight) {
-  const double a = axis.bicubic == Bicubic::kTorch ? -0.75 : -0.5;
-  const double u = (static_cast<double>(i) + 0.5) / axis.scale - 0.5;
-  const int64_t first = static_cast<int64_t>(std::floor(u - 2.0 / axis.kernel_scale)) + 1;
-  const auto value = [&](int64_t j) {
-    if (axis.bicubic == Bicubic::kPil && (j < 0 || j >= axis.in_size)) return 0.0;
-    return cubic_kernel(axis.kernel_scale * (u - static_cast<double>(j)), a);
-  };
+  const double u = source_coordinate(axis, i);
+  const int64_t first = first_position(axis, u);
   double sum = 0.0;
-  for (int k = 0; k < axis.taps; ++k) sum += value(first + k);
+  for (int k = 0; k < axis.taps; ++k) sum += position_value(axis, u, first + k);
   if (axis.bicubic == Bicubic::kTorch) sum = 1.0;  // its four weights add up to one by construction
   for (int k = 0; k < axis.taps; ++k) {
     index[k] = static_cast<int32_t>(resolve_edge(axis, first + k));
-    weight[k] = static_cast<Weight>(value(first + k) / sum);
+    weight[k] = static_cast<Weight>(position_value(axis, u, first + k) / sum);
   }
 }
 

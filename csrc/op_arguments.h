@@ -1,5 +1,5 @@
-// The tensors of the ops: argument checks and views. The checks are repeated by the fake kernels in srcnn_fused/ops.py, word
-// for word.
+// The tensors of the ops: argument checks and views. The checks are repeated by the fake kernels in srcnn_fused/_op_checks.py,
+// word for word.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "bicubic.h"
 #include "srcnn.h"
 
 namespace srcnn {
@@ -191,7 +192,8 @@ Tensor run_forward(const Tensor& x,        // [N, c, h, w]
                    const Tensor& bias2,    // [32]
                    const Tensor& weight3,  // [c, 32, 5, 5]
                    const Tensor& bias3,    // [c]
-                   int64_t scale, const std::string& bicubic, const std::string& padding_mode, const Run& run) {
+                   int64_t scale, const std::string& bicubic, const std::string& padding_mode, bool allow_tf32,
+                   const Run& run) {
   check_image<T>(x);
   check_network<T>(x, weight1, bias1, weight2, bias2, weight3, bias3);
   check(scale >= 1, "scale must be at least 1, got ", scale);
@@ -201,6 +203,7 @@ Tensor run_forward(const Tensor& x,        // [N, c, h, w]
   problem.scale = scale;
   problem.bicubic = parse_bicubic(bicubic, "bicubic");
   problem.padding = parse_padding(padding_mode);
+  problem.allow_tf32 = allow_tf32;
   Tensor output = new_output(x, {x.size(0), x.size(1), scale * x.size(2), scale * x.size(3)});
   if (output.numel() == 0) return output;
   const ConvArgument<T> conv1(weight1, bias1), conv2(weight2, bias2), conv3(weight3, bias3);
@@ -209,6 +212,29 @@ Tensor run_forward(const Tensor& x,        // [N, c, h, w]
   problem.conv1 = conv1.view();
   problem.conv2 = conv2.view();
   problem.conv3 = conv3.view();
+  run(problem);
+  return output;
+}
+
+// bicubic_resize on any device, likewise.
+template <class T, class Run>
+Tensor run_resize(const Tensor& x,  // [N, C, h, w]
+                  int64_t out_height, int64_t out_width, double scale_height, double scale_width, const std::string& convention,
+                  const Run& run) {
+  check_image<T>(x);
+  check(out_height >= 1 && out_width >= 1 && out_height < INT32_MAX && out_width < INT32_MAX,
+        "size must be at least 1 and below 2^31, got (", out_height, ", ", out_width, ")");
+  check(is_sensible_scale(scale_height, x.size(2)) && is_sensible_scale(scale_width, x.size(3)), "scale must be from ",
+        kMinScale, " to ", kMaxScale, ", and at least ", kMinOutput, " / length, got (", scale_height, ", ", scale_width,
+        ") for ", x.size(2), " x ", x.size(3), " pixels");
+  ResizeProblemOf<T> problem;
+  problem.bicubic = parse_bicubic(convention, "convention");
+  problem.scale_height = scale_height;
+  problem.scale_width = scale_width;
+  Tensor output = new_output(x, {x.size(0), x.size(1), out_height, out_width});
+  if (output.numel() == 0) return output;
+  problem.input = view_of<const T>(x);
+  problem.output = view_of<T>(output);
   run(problem);
   return output;
 }

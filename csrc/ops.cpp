@@ -17,7 +17,6 @@
 #include <string>
 #include <vector>
 
-#include "bicubic.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
 #include "cpu/plan.h"
@@ -37,30 +36,15 @@ cpu::Threads torch_threads() {
 
 Tensor srcnn_forward_cpu(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                          const Tensor& bias2, const Tensor& weight3, const Tensor& bias3, int64_t scale,
-                         const std::string& bicubic, const std::string& padding_mode) {
-  return run_forward<float>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode,
+                         const std::string& bicubic, const std::string& padding_mode, bool allow_tf32) {
+  return run_forward<float>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode, allow_tf32,
                             [](const ForwardProblem& problem) { cpu::srcnn_forward(problem, torch_threads()); });
 }
 
-Tensor bicubic_resize_cpu(const Tensor& x,  // [N, C, h, w]
-                          int64_t out_height, int64_t out_width, double scale_height, double scale_width,
+Tensor bicubic_resize_cpu(const Tensor& x, int64_t out_height, int64_t out_width, double scale_height, double scale_width,
                           const std::string& convention) {
-  check_image<float>(x);
-  check(out_height >= 1 && out_width >= 1 && out_height < INT32_MAX && out_width < INT32_MAX,
-        "size must be at least 1 and below 2^31, got (", out_height, ", ", out_width, ")");
-  check(is_sensible_scale(scale_height, x.size(2)) && is_sensible_scale(scale_width, x.size(3)), "scale must be from ",
-        kMinScale, " to ", kMaxScale, ", and at least ", kMinOutput, " / length, got (", scale_height, ", ", scale_width,
-        ") for ", x.size(2), " x ", x.size(3), " pixels");
-  ResizeProblem problem;
-  problem.bicubic = parse_bicubic(convention, "convention");
-  problem.scale_height = scale_height;
-  problem.scale_width = scale_width;
-  Tensor output = new_output(x, {x.size(0), x.size(1), out_height, out_width});
-  if (output.numel() == 0) return output;
-  problem.input = view_of<const float>(x);
-  problem.output = view_of<float>(output);
-  cpu::bicubic_resize(problem, torch_threads());
-  return output;
+  return run_resize<float>(x, out_height, out_width, scale_height, scale_width, convention,
+                           [](const ResizeProblem& problem) { cpu::bicubic_resize(problem, torch_threads()); });
 }
 
 }  // namespace
@@ -69,10 +53,11 @@ Tensor bicubic_resize_cpu(const Tensor& x,  // [N, C, h, w]
 STABLE_TORCH_LIBRARY(srcnn_fused, m) {
   m.def(
       "srcnn_forward(Tensor x, Tensor weight1, Tensor bias1, Tensor weight2, Tensor bias2, Tensor weight3, Tensor bias3, "
-      "int scale, str bicubic, str padding_mode) -> Tensor");
+      "int scale, str bicubic, str padding_mode, bool allow_tf32=False) -> Tensor");
   m.def(
       "srcnn_backward(Tensor grad_output, Tensor x, Tensor weight1, Tensor bias1, Tensor weight2, Tensor bias2, "
-      "Tensor weight3, Tensor bias3, int scale, str bicubic, str padding_mode, bool[] output_mask) -> Tensor[]");
+      "Tensor weight3, Tensor bias3, int scale, str bicubic, str padding_mode, bool[] output_mask, bool allow_tf32=False) "
+      "-> Tensor[]");
   m.def(
       "bicubic_resize(Tensor x, int out_height, int out_width, float scale_height, float scale_width, str convention) "
       "-> Tensor");

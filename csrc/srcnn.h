@@ -60,12 +60,15 @@ using ConvWeights = ConvWeightsOf<float>;
 using ForwardProblem = ForwardProblemOf<float>;
 
 // bicubic resampling of a batch of images; the scales are output / input unless the caller asked for others.
-struct ResizeProblem {
-  ImageView<const float> input;  // [N, C, h, w]
-  ImageView<float> output;       // [N, C, H, W], stride_w 1
+template <class T>
+struct ResizeProblemOf {
+  ImageView<const T> input;  // [N, C, h, w]
+  ImageView<T> output;       // [N, C, H, W], stride_w 1
   double scale_height = 1, scale_width = 1;
   Bicubic bicubic = Bicubic::kMatlab;
 };
+
+using ResizeProblem = ResizeProblemOf<float>;
 
 // The networks that run fused: the papers' n1 = 64, n2 = 32, f1 = 9, f3 = 5 with f2 = 1, 3 or 5, on luma or RGB.
 inline constexpr int kKernel1 = 9;

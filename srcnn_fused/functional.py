@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from . import _extension, ops, reference
+from . import _extension, _gpu, ops, reference
 from ._checks import (
     check_bicubic_input,
     check_choice,
@@ -22,6 +22,9 @@ from ._checks import (
     check_srcnn_scale,
     resize_geometry,
 )
+from ._op_checks import KERNEL_DTYPES
+from ._op_registration import autocast_dtype
+from ._precision import allow_tf32_for
 
 __all__ = ["bicubic_resize", "srcnn"]
 
@@ -43,11 +46,15 @@ def _why_no_kernel(op: str, x: Tensor) -> str | None:
         return _extension.why_unavailable()
     device = x.device.type
     if (op, device) not in ops.KERNELS:
-        return f"this build has no fused kernel for {device} tensors"
-    dtypes = ops.FORWARD_DTYPES[device] if op == "srcnn_forward" else (torch.float32,)
-    if x.dtype not in dtypes:
+        if device != "cuda":
+            return f"this build has no fused kernel for {device} tensors"
+        return (
+            "this build has no CUDA kernels; reinstall with SRCNN_FUSED_CUDA=1, and CUDA_HOME "
+            "naming a CUDA toolkit where nvcc is not on PATH"
+        )
+    if x.dtype not in KERNEL_DTYPES[op, device]:
         return f"there is no fused kernel for {x.dtype} on {device}"
-    return None
+    return _gpu.why_not_served(x.device.index) if device == "cuda" else None
 
 
 def _why_not_transformed(*tensors: Tensor) -> str | None:
@@ -142,7 +149,13 @@ def srcnn(
             otherwise the reference, with one warning per reason; "fused" raises instead;
             "reference" always takes the reference.
 
-    Under autocast everything is computed in the widest dtype among the tensors.
+    Under autocast on CUDA everything but float64 is cast to autocast's dtype, as for nn.Conv2d; on
+    the CPU everything is computed in the widest dtype among the tensors. The gradients have the
+    dtypes that the tensors came in.
+
+    float32 on CUDA is computed in TF32 where PyTorch's own convolutions may be
+    (torch.backends.cudnn.conv.fp32_precision, torch.backends.cudnn.allow_tf32). A compiled or
+    exported graph keeps what these said when it was made.
 
     Returns [N, c, scale * h, scale * w]. Differentiable in every tensor; the fused kernel once and
     backwards, the reference any number of times, forwards (jvp) and under torch.func too.
@@ -161,43 +174,22 @@ def srcnn(
     tensors = (x, weight1, bias1, weight2, bias2, weight3, bias3)
     if _autocast_is_on(x):
         check_floating(*tensors)
-        x, weight1, bias1, weight2, bias2, weight3, bias3 = _widest(*tensors)
+        dtype = autocast_dtype(x.device.type, *tensors)
         with torch.autocast(x.device.type, enabled=False):
             return srcnn(
-                x,
-                weight1,
-                bias1,
-                weight2,
-                bias2,
-                weight3,
-                bias3,
+                *(tensor.to(dtype) for tensor in tensors),
                 scale=scale,
                 bicubic=bicubic,
                 padding_mode=padding_mode,
                 backend=backend,
             )
-    check_srcnn(x, weight1, bias1, weight2, bias2, weight3, bias3, bicubic, padding_mode)
+    check_srcnn(*tensors, bicubic, padding_mode)
     reason = None
     if backend != "reference":
-        reason = why_not_fused(x, weight1, weight2, weight3) or _why_not_transformed(
-            x, weight1, bias1, weight2, bias2, weight3, bias3
-        )
+        reason = why_not_fused(x, weight1, weight2, weight3) or _why_not_transformed(*tensors)
     if _use_fused(backend, reason):
-        return ops.srcnn_forward(
-            x, weight1, bias1, weight2, bias2, weight3, bias3, factor, bicubic, padding_mode
-        )
-    return reference.srcnn(
-        x,
-        weight1,
-        bias1,
-        weight2,
-        bias2,
-        weight3,
-        bias3,
-        scale=factor,
-        bicubic=bicubic,
-        padding_mode=padding_mode,
-    )
+        return ops.srcnn_forward(*tensors, factor, bicubic, padding_mode, allow_tf32_for(x))
+    return reference.srcnn(*tensors, scale=factor, bicubic=bicubic, padding_mode=padding_mode)
 
 
 def _autocast_is_on(x: Tensor) -> bool:
@@ -206,18 +198,6 @@ def _autocast_is_on(x: Tensor) -> bool:
         and x.device.type in ("cpu", "cuda")
         and torch.is_autocast_enabled(x.device.type)
     )
-
-
-def _widest(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in their widest dtype.
-
-    Under autocast, earlier layers hand over 16-bit images while the weights stay float32; elsewhere
-    a mix of dtypes is an error.
-    """
-    dtype = tensors[0].dtype
-    for tensor in tensors[1:]:
-        dtype = torch.promote_types(dtype, tensor.dtype)
-    return tuple(tensor.to(dtype) for tensor in tensors)
 
 
 def bicubic_resize(
@@ -237,8 +217,9 @@ def bicubic_resize(
         size: (height, width) of the output; give either this or scale.
         convention: "matlab" (imresize: mirrored edges, antialiased when shrinking), "pil" (Pillow:
             renormalised at the edges, antialiased) or "torch" (F.interpolate: a = -0.75, plain).
-        backend: "auto" takes the fused kernel where there is one (float32) and otherwise the
-            reference; "fused" raises instead; "reference" always takes the reference.
+        backend: "auto" takes the fused kernel where there is one (float32, on CUDA also float16 and
+            bfloat16) and otherwise the reference; "fused" raises instead; "reference" always takes
+            the reference.
 
     Returns a new tensor of x's dtype. Floats are neither rounded nor clipped, and differentiable;
     uint8 gives uint8, rounded as the convention's own library rounds.

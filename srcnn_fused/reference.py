@@ -203,12 +203,12 @@ def resize_to(
     if not axes:
         return x.clone()
     if x.dtype == torch.uint8 and convention == "torch":
-        # By definition what PyTorch gives; its 8-bit arithmetic differs with the channel count.
-        batched = x.reshape((1,) * (4 - x.dim()) + tuple(x.shape))
-        out: Tensor = torch.ops.aten.upsample_bicubic2d(
-            batched, [out_height, out_width], False, *scales
-        )
-        return out.reshape((*x.shape[:-2], out_height, out_width))
+        # By definition what PyTorch gives; its 8-bit arithmetic differs with the channel count, and
+        # is the CPU's alone.
+        batched = x.reshape((1,) * (4 - x.dim()) + tuple(x.shape)).cpu()
+        size = [out_height, out_width]
+        out: Tensor = torch.ops.aten.upsample_bicubic2d(batched, size, False, *scales)
+        return out.reshape((*x.shape[:-2], out_height, out_width)).to(x.device)
     if x.dtype == torch.uint8:
         return _resize_uint8(x, axes, convention)
     out = x.to(_compute_dtype(x.dtype))

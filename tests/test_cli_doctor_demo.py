@@ -1,15 +1,18 @@
 """`doctor` tells what there is and checks it; `demo` writes its sheet."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from srcnn_fused import FusedSRCNN, _demo_picture, _extension, functional
+from srcnn_fused import FusedSRCNN, _demo_picture, _extension, _gpu, functional
 from srcnn_fused.cli import app
 
 runner = CliRunner()
+doctor = importlib.import_module("srcnn_fused.cli.doctor")  # the package's `doctor` is its command
 
 
 @pytest.fixture
@@ -35,7 +38,11 @@ def test_doctor_reports_and_passes(extension):
         "compiler ",
         "can run here     ",
         "will run         ",
+        "kernels for float32\n  9-1-5 on cpu     fused\n",
         "9-5-5 on cpu     fused",
+        "kernels for float16\n"
+        "  all on cpu       PyTorch reference: there is no fused kernel for torch.float16 on cpu\n",
+        "kernels for bfloat16\n",
         "9-1-5 on cpu     ok: the fused kernel differs from the float64 reference by at most",
     ):
         assert text in result.output
@@ -64,11 +71,46 @@ def test_doctor_works_without_the_extension(monkeypatch):
     result = runner.invoke(app, ["doctor"])
     assert result.exit_code == 1
     assert f"missing          {reason}" in result.output
-    assert f"9-1-5 on cpu     PyTorch reference: {reason}" in result.output
+    assert f"all on cpu       PyTorch reference: {reason}" in result.output
     assert (
         "9-1-5 on cpu     ok: PyTorch float32 differs from the float64 reference" in result.output
     )
     assert "the fused kernels are missing" in result.stderr
+
+
+def test_doctor_says_that_there_is_no_gpu(extension, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(_gpu, "built_architectures", lambda: "9.0;12.0+PTX")
+    result = runner.invoke(app, ["doctor"])
+    assert (
+        "CUDA kernels\n"
+        "  built for        9.0;12.0+PTX\n"
+        "  GPU              none that this PyTorch can use\n"
+    ) in result.output
+    assert result.exit_code == 0, result.output
+
+
+def test_doctor_tells_which_gpus_the_build_serves(monkeypatch):
+    capabilities = [(7, 0), (9, 0)]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
+    monkeypatch.setattr(_gpu, "_capability", lambda index: capabilities[index])
+    monkeypatch.setattr(_gpu, "built_architectures", lambda: "9.0")
+    monkeypatch.setattr(_extension, "_module", object())
+    assert list(doctor._cuda_facts()) == [
+        ("built for", "9.0"),
+        (
+            "GPU 0",
+            "not served: this build has CUDA kernels for 9.0 and none for this GPU, which is "
+            "sm_70; reinstall with TORCH_CUDA_ARCH_LIST=7.0",
+        ),
+        ("GPU 1", "served"),
+    ]
+    monkeypatch.setattr(_gpu, "built_architectures", lambda: "none")
+    assert list(doctor._cuda_facts())[1:] == [
+        ("GPU 0", "not served: there are no CUDA kernels"),
+        ("GPU 1", "not served: there are no CUDA kernels"),
+    ]
 
 
 def test_doctor_finds_a_wrong_kernel(monkeypatch):

@@ -6,7 +6,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # The largest error against the float64 reference that counts as healthy.
 _TOLERANCE = 5e-5
 _NETWORKS = ((9, 1, 5), (9, 3, 5), (9, 5, 5))
+_DTYPES = ("float32", "float16", "bfloat16")
 _PACKAGES = ("torch", "numpy", "pillow", "safetensors", "torchmetrics", "typer", "rich")
 # Flags of /proc/cpuinfo that matter to the kernels.
 _CPU_FLAGS = ("sse4_2", "avx", "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -34,8 +35,9 @@ def doctor() -> None:
         ("versions", _versions()),
         ("machine", _machine()),
         ("extension", _extension_facts()),
+        ("CUDA kernels", _cuda_facts()),
         ("models", _models()),
-        ("kernels for float32", _kernels()),
+        *((f"kernels for {dtype}", _kernels(dtype)) for dtype in _DTYPES),
     ):
         _section(title, lines)
     problems = list(_self_check())
@@ -129,6 +131,24 @@ def _extension_facts() -> Iterator[tuple[str, str]]:
     yield "will run", f"{chosen} ({why})"
 
 
+def _cuda_facts() -> Iterator[tuple[str, str]]:
+    """The architectures in the build, and which of the GPUs they serve."""
+    import torch
+
+    from .. import _extension, _gpu
+
+    built = _gpu.built_architectures() if _extension.available() else "none"
+    yield "built for", built
+    if not torch.cuda.is_available():
+        yield "GPU", "none that this PyTorch can use"
+        return
+    for index in range(torch.cuda.device_count()):
+        reason = _gpu.why_not_served(index)
+        if built == "none":
+            reason = "there are no CUDA kernels"
+        yield f"GPU {index}", "served" if reason is None else f"not served: {reason}"
+
+
 def _models() -> Iterator[tuple[str, str]]:
     from .. import pretrained
 
@@ -149,23 +169,48 @@ def _models() -> Iterator[tuple[str, str]]:
         yield "none", "no pretrained model is installed; `srcnn-fused train` makes one"
 
 
-def _kernels() -> Iterator[tuple[str, str]]:
+def _kernels(dtype_name: str) -> Iterator[tuple[str, str]]:
+    """What would run each network; one line where the same reason keeps all from running fused."""
     import torch
 
     from ..functional import why_not_fused
 
-    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+    dtype = getattr(torch, dtype_name)
+    for device in _devices():
+        reasons = []
         for f1, f2, f3 in _NETWORKS:
             weights = (
-                torch.empty(64, 1, f1, f1, device=device),
-                torch.empty(32, 64, f2, f2, device=device),
-                torch.empty(1, 32, f3, f3, device=device),
+                torch.empty(64, 1, f1, f1, device=device, dtype=dtype),
+                torch.empty(32, 64, f2, f2, device=device, dtype=dtype),
+                torch.empty(1, 32, f3, f3, device=device, dtype=dtype),
             )
-            reason = why_not_fused(torch.empty(1, 1, 8, 8, device=device), *weights)
-            yield (
-                f"{f1}-{f2}-{f3} on {device}",
-                "fused" if reason is None else f"PyTorch reference: {reason}",
-            )
+            x = torch.empty(1, 1, 8, 8, device=device, dtype=dtype)
+            reasons.append(why_not_fused(x, *weights))
+        if reasons[0] is not None and len(set(reasons)) == 1:
+            yield f"all on {device}", f"PyTorch reference: {reasons[0]}"
+            continue
+        for (f1, f2, f3), reason in zip(_NETWORKS, reasons, strict=True):
+            path = _fused_path(x) if reason is None else f"PyTorch reference: {reason}"
+            yield f"{f1}-{f2}-{f3} on {device}", path
+
+
+def _devices() -> Sequence[str]:
+    """ "cpu", and every GPU: `cuda` where there is one, `cuda:0`, `cuda:1`, ... otherwise."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return ("cpu", "cuda") if count == 1 else ("cpu", *(f"cuda:{i}" for i in range(count)))
+
+
+def _fused_path(x: Tensor) -> str:
+    import torch
+
+    from .._precision import convolutions_allow_tf32
+
+    if x.device.type != "cuda" or x.dtype != torch.float32:
+        return "fused"
+    switch = "torch.backends.cudnn.conv.fp32_precision"
+    return f"fused, {'TF32 allowed' if convolutions_allow_tf32() else 'no TF32'} ({switch})"
 
 
 def _self_check() -> Iterator[str]:
@@ -184,7 +229,7 @@ def _self_check() -> Iterator[str]:
             for shape in shapes
         ]
         expected = reference.srcnn(x.double(), *(weight.double() for weight in weights), scale=3)
-        for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        for device in _devices():
             name = f"{f1}-{f2}-{f3} on {device}"
             try:
                 path, error_size = _error(x.to(device), [w.to(device) for w in weights], expected)
