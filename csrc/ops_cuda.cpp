@@ -42,26 +42,12 @@ Tensor srcnn_forward_cuda(const Tensor& x, const Tensor& weight1, const Tensor& 
                           const std::string& bicubic, const std::string& padding_mode, bool allow_tf32) {
   check(x.is_cuda(), "x must be on the same device as the weights");
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
-<<<<<<< HEAD
   const auto run = [&](const auto& problem) {
     // Freed to torch's allocator while the kernels may still run, which reuses it in the same stream only.
     const auto bytes = static_cast<int64_t>(cuda::srcnn_forward_workspace(problem));
     Tensor workspace = torch::stable::new_empty(x, {bytes}, ScalarType::Byte);
     cuda::srcnn_forward(problem, workspace.mutable_data_ptr(), current_stream(x.get_device_index()));
   };
-  const auto forward = [&]<class T>(T) {
-    return run_forward<T>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode, run);
-  };
-  switch (x.scalar_type()) {
-    case ScalarType::Half:
-      return forward(Half{});
-    case ScalarType::BFloat16:
-      return forward(BFloat16{});
-    default:
-      return forward(float{});
-  }
-=======
-  const auto run = [&](const auto& problem) { cuda::srcnn_forward(problem, current_stream(x.get_device_index())); };
   return for_type_of(x, [&]<class T>(T) {
     return run_forward<T>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode, allow_tf32, run);
   });
@@ -73,7 +59,6 @@ Tensor bicubic_resize_cuda(const Tensor& x, int64_t out_height, int64_t out_widt
   const auto run = [&](const auto& problem) { cuda::bicubic_resize(problem, current_stream(x.get_device_index())); };
   return for_type_of(
       x, [&]<class T>(T) { return run_resize<T>(x, out_height, out_width, scale_height, scale_width, convention, run); });
->>>>>>> wip/ops
 }
 
 }  // namespace

@@ -21,46 +21,56 @@ __device__ __forceinline__ void wgmma_step(float (&sum)[N][4], uint64_t a, uint6
   }
 }
 
+template <int kPending, int M, int N>
+__device__ __forceinline__ void wait_for_sums(Sums<M, N>& sum) {
+  static_assert(M == 2);
+  ptx::wgmma_wait<kPending>(sum[0], sum[1]);
+}
+
 template <class Net>
 __device__ __forceinline__ void conv2_give_wgmma(const MmaBlock<Net>& b, Weight2Stream& stream,
                                                  Sums<Net::kTiles, conv2_tiles(Net::kKernel2)>& sum) {
   constexpr int kKernel2 = Net::kKernel2, kColumns = 8 * conv2_tiles(kKernel2);
   constexpr int kCoreMatrix = 128;  // bytes
-  const bool streamed = b.p.config.stream_weight2;
   const int chunk = 16 * hidden1_pixels(b.p.config.columns);
   // Of the warpgroup's first pixel, and of the first step. Descriptors count in 16 bytes: pixels, columns.
   uint64_t row = ptx::make_descriptor(hidden1_at(b, 0, b.first_pixel() - b.warp % 4 * kTilePixels), chunk, kCoreMatrix);
-  const uint64_t weights = ptx::make_descriptor(b.shared + b.p.config.shared.weight2, kColumns * 16, kCoreMatrix);
-  uint64_t weight = weights;
-  const auto multiply_step = [&](int kx) {
+  uint64_t weight = ptx::make_descriptor(b.shared + b.p.config.shared.weight2, kColumns * 16, kCoreMatrix);
+  const auto multiply_step = [&sum](uint64_t pixels, uint64_t columns) {
 #pragma unroll
-    for (int m = 0; m < Net::kTiles; ++m) wgmma_step<typename Net::Operand>(sum[m], row + Net::kTileStride * m + kx, weight);
+    for (int m = 0; m < Net::kTiles; ++m) wgmma_step<typename Net::Operand>(sum[m], pixels + Net::kTileStride * m, columns);
   };
-
   const auto fence = [&sum] {
 #pragma unroll
     for (int m = 0; m < Net::kTiles; ++m) ptx::wgmma_fence(sum[m]);
   };
 
-  fence();
+  // ptxas (13.0) makes each instruction wait for the one before; the block's other warpgroup has the tensor cores meanwhile.
+  if (b.p.config.stream_weight2) {
 #pragma unroll 1
-  for (int q = 0; q < Net::kConv2Steps; ++q) {
-#pragma unroll
-    for (int kx = 0; kx < kKernel2; ++kx) {
-      if (streamed) {
-        ptx::wgmma_wait<1>();  // the step before the last has been multiplied: its buffer is free after the barrier
-        weight = weights + next_weights2(b, stream) * kWeight2Words<Net>;
+    for (int q = 0; q < Net::kConv2Steps; ++q) {
+#pragma unroll 1
+      for (int kx = 0; kx < kKernel2; ++kx) {
+        const uint64_t columns = weight + next_weights2(b, stream) * kWeight2Words<Net>;
         fence();
+        multiply_step(row + kx, columns);
+        ptx::wgmma_commit();
+        wait_for_sums<1>(sum);  // the step before this one has been multiplied: its buffer is free after the next barrier
       }
-      multiply_step(kx);
-      ptx::wgmma_commit();
-      weight += kWeight2Words<Net>;
+      row += 2 * chunk / 16;
     }
-    row += 2 * chunk / 16;
-  }
-  ptx::wgmma_wait<0>(sum[0]);
+  } else {
+    fence();
+#pragma unroll 1
+    for (int q = 0; q < Net::kConv2Steps; ++q) {
 #pragma unroll
-  for (int m = 1; m < Net::kTiles; ++m) ptx::wgmma_wait<0>(sum[m]);
+      for (int kx = 0; kx < kKernel2; ++kx) multiply_step(row + kx, weight + kx * kWeight2Words<Net>);
+      row += 2 * chunk / 16;
+      weight += kKernel2 * kWeight2Words<Net>;
+    }
+    ptx::wgmma_commit();
+  }
+  wait_for_sums<0>(sum);
 }
 
 }  // namespace srcnn::cuda
