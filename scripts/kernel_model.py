@@ -65,7 +65,8 @@ class Stage:
 
 
 # ---------------------------------------------------------------- counts
-# One function per kernel; change them with the kernels.
+# One function per kernel; change them with the kernels, and compare with the machine code's own
+# counts, which scripts/kernel_sass.py shows.
 
 
 def mma_stages(kernel2: int, c: int) -> list[Stage]:

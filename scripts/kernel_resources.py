@@ -81,7 +81,7 @@ def readable(name: str) -> str:
 
 
 def read_build(build: Path) -> list[Resources]:
-    logs = sorted(build.rglob("*.ptxas"))
+    logs = sorted(build.glob("CMakeFiles/srcnn_fused_cuda.dir/**/*.ptxas"))
     if not logs:
         raise SystemExit(f"{build} has no *.ptxas: build it with -DSRCNN_FUSED_CUDA=ON first")
     found = [resources for log in logs for resources in parse(log.read_text())]

@@ -220,7 +220,7 @@ planted_fault(wgmma_no_fence_for_hidden1
 
 planted_fault(wgmma_no_wait
   FILE wgmma_conv2.cuh COMPILE ${wgmma}
-  OLD [=[  ptx::wgmma_wait<0>(sum[0]);
+  OLD [=[  wait_for_sums<0>(sum);
 ]=]
   NEW [=[]=]
   CASE 3,1,wgmma,zeros,1,1,6,9,90 CAUGHT output)
