@@ -56,7 +56,10 @@ def build_facts(compiler: Compiler, cuda: Cuda | None) -> list[tuple[str, str]]:
         "SRCNN_FUSED_BUILD_CUDA_ARCHS": cuda.architectures if cuda else "none",
     }
     quoted = {name: '"' + re.sub(r'["\\]', "", value) + '"' for name, value in facts.items()}
-    return [*quoted.items(), *([("SRCNN_FUSED_WITH_CUDA", "1")] if cuda else [])]
+    flags = ["SRCNN_FUSED_WITH_CUDA"] if cuda else []
+    if cuda and "9.0a" in cuda.architectures:
+        flags.append("SRCNN_FUSED_SM90A")  # there will be code for what only Hopper has
+    return [*quoted.items(), *((flag, "1") for flag in flags)]
 
 
 def extension(cuda: Cuda | None, sources: list[str], facts: list[tuple[str, str]]) -> Any:

@@ -34,6 +34,10 @@ std::string try_kernel(ForwardKernel kernel, const ForwardShape& shape, Element 
   if (wgmma && device.compute_capability != 90) return "it is for sm_90a alone";
   if (wgmma && !kBuiltForSm90a) return "the extension was built without sm_90a (TORCH_CUDA_ARCH_LIST=9.0a)";
   if (wgmma && shape.kernel2 == 1) return "conv2 of 9-1-5 never leaves the registers";
+  if (shape.scale > kMaxPhases) {
+    return "it tabulates the bicubic weights of scales up to " + std::to_string(kMaxPhases) + ", this one is " +
+           std::to_string(shape.scale);
+  }
   const OperandFormat format{sixteen ? 2 : 1, kernel == ForwardKernel::kTf32x3 ? 3 : 1, wgmma};
   if (!choose_forward_mma_config(shape, format, device, plan.mma)) {
     return "its weights do not fit the " + std::to_string(device.shared_memory_per_block) +

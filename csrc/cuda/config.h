@@ -70,6 +70,8 @@ struct ForwardMmaShared {
   int size;
 };
 
+inline constexpr int kMaxPhases = 256;  // the largest scale whose bicubic weights the tensor-core forward tabulates
+
 // The tensor-core forward. A block makes a row of `columns` pixels at a time, shared out among its warps.
 struct ForwardMmaConfig {
   int columns;  // the strip and the halos of conv2 and conv3

@@ -51,7 +51,7 @@ std::string ForwardMmaConfig::describe() const {
 bool choose_forward_mma_config(const ForwardShape& shape, OperandFormat format, const DeviceLimits& device,
                                ForwardMmaConfig& config) {
   const int kernel2 = shape.kernel2;
-  if (shape.scale > kMaxPhases) return false;
+
   double best_cost = 0;
   for (int choice = 2 * max_warps(kernel2, format.products); choice >= 2; --choice) {
     const int warps = choice / 2;
@@ -71,9 +71,10 @@ bool choose_forward_mma_config(const ForwardShape& shape, OperandFormat format, 
     // 1 KiB of each block's shared memory is the driver's. Registers hold 8 warps of 255 each.
     candidate.blocks_per_sm = std::max(1, std::min(device.shared_memory_per_sm / (candidate.shared.size + 1024), 8 / warps));
     const ForwardTiling tiling = tile_forward(shape, strip_width, 1, candidate.blocks_per_sm, device);
-    // The blocks of an SM take turns; few warps leave it idle at their barriers.
-    const double idle = 4.0 / (warps * candidate.blocks_per_sm) * (stream ? 1.5 : 1.0);
-    const double cost = tiling.rows * columns * candidate.blocks_per_sm * (1.0 + idle);
+    // The blocks that an SM really gets take turns; few warps leave it idle at their barriers.
+    const double blocks = static_cast<double>((tiling.blocks + device.sm_count - 1) / device.sm_count);
+    const double idle = 4.0 / (warps * blocks) * (stream ? 1.5 : 1.0);
+    const double cost = tiling.rows * columns * blocks * (1.0 + idle);
     if (best_cost == 0 || cost < best_cost) {
       best_cost = cost;
       config = candidate;

@@ -61,16 +61,25 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
   int r = first2 - kReach2;
   if (!replicate) r = max(r, 0);
 
-  // ---- The strip's first rows of the input
-  __syncthreads();  // the strip before is done with the tables and rings
-  if (problem.scale > 1) input.tabulate_columns(input_column, ring_columns(b));
+  // ---- The strip's first rows of the input. Of the strip before, others may still be reading taps, but nothing written here.
   LoadedRow<Net> next;
   {
-    const int row = max(r, 0);
-    if (problem.scale > 1) __syncthreads();
-    for (int y = max(0, row - kReach1); y <= min(height - 1, row + kReach1); ++y) {
-      load_row(b, input, input_column, y, next);
-      store_row(b, y, next);
+    if (problem.scale > 1) {
+      input.tabulate_columns(input_column, ring_columns(b));
+      __syncthreads();
+    }
+    const int row = max(r, 0), last = min(height - 1, row + kReach1);
+    constexpr int kBatch = Net::kChannels == 1 ? 3 : 1;  // rows under way at a time
+    LoadedRow<Net> rows[kBatch];
+    for (int y = max(0, row - kReach1); y <= last; y += kBatch) {
+#pragma unroll
+      for (int k = 0; k < kBatch; ++k) {
+        if (y + k <= last) load_row(b, input, input_column, y + k, rows[k]);
+      }
+#pragma unroll
+      for (int k = 0; k < kBatch; ++k) {
+        if (y + k <= last) store_row(b, y + k, rows[k]);
+      }
     }
     find_units(b, row);
   }

@@ -43,8 +43,6 @@ inline constexpr int kTapTiles = (2 * kTapPairs + 7) / 8;
 // Bytes of one step x two tiles of 8 columns of weights: four 32-bit registers for each lane.
 inline constexpr int kFragmentBytes = 512;
 
-inline constexpr int kMaxPhases = 256;  // the largest scale whose bicubic weights are tabulated
-
 inline constexpr int kInputSlots = kKernel1 + 1;  // the rows of a conv1 row, and the one that comes next
 // Elements per row of the input; columns + 8 are used. 16 bits are kept twice, see Operand::kCopies.
 SRCNN_HOST_DEVICE constexpr int mma_input_stride(int columns) { return columns + 16; }

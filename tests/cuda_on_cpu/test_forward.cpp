@@ -145,36 +145,42 @@ bool has_kernel(const Case& c, cuda::Element element, const char* kernel) {
   return true;
 }
 
-// By exact multiply-adds, and by two of the tensor-core kernels by turns, or the FMA kernel for 16 bits where the GPU has none.
-// The table's random weights amplify rounding more than trained ones do.
-void check_case(const Case& c) {
+// One of the tensor-core kernels, or the FMA kernel for 16 bits where the GPU has none. The random weights amplify rounding
+// more than trained ones do.
+void check_tensor_cores(const Case& c, unsigned which) {
   using cuda::Element;
+  switch (which % 7) {
+    case 0:
+      return check_16_bits<Half>(c, "auto", 4e-3);
+    case 1:
+      if (has_kernel(c, Element::kHalf, "wgmma")) check_16_bits<Half>(c, "wgmma", 4e-3);
+      return;
+    case 2:
+      return check_16_bits<BFloat16>(c, "auto", 3e-2);
+    case 3:
+      if (has_kernel(c, Element::kFloat, "tf32")) check_float(c, "tf32", 4e-3);
+      return;
+    case 4:
+      if (has_kernel(c, Element::kFloat, "wgmma")) check_float(c, "wgmma", 4e-3);
+      return;
+    case 5:
+      if (has_kernel(c, Element::kFloat, "tf32x3")) check_float(c, "tf32x3", kTolerance);
+      return;
+    default:
+      if (has_kernel(c, Element::kBFloat16, "wgmma")) check_16_bits<BFloat16>(c, "wgmma", 3e-2);
+  }
+}
+
+void check_all(const Case& c) {
+  check_float(c, "fma", kTolerance);
+  for (unsigned which = 0; which < 7; ++which) check_tensor_cores(c, which);
+}
+
+// For tables of many cases: by exact multiply-adds, and on tensor cores by two of the ways in turn.
+void check_case(const Case& c) {
   static unsigned turn = 0;
   check_float(c, "fma", kTolerance);
-  for (int i = 0; i < 2; ++i) {
-    switch (turn++ % 7) {
-      case 0:
-        check_16_bits<Half>(c, "auto", 4e-3);
-        break;
-      case 1:
-        if (has_kernel(c, Element::kHalf, "wgmma")) check_16_bits<Half>(c, "wgmma", 4e-3);
-        break;
-      case 2:
-        check_16_bits<BFloat16>(c, "auto", 3e-2);
-        break;
-      case 3:
-        if (has_kernel(c, Element::kFloat, "tf32")) check_float(c, "tf32", 4e-3);
-        break;
-      case 4:
-        if (has_kernel(c, Element::kFloat, "wgmma")) check_float(c, "wgmma", 4e-3);
-        break;
-      case 5:
-        if (has_kernel(c, Element::kFloat, "tf32x3")) check_float(c, "tf32x3", kTolerance);
-        break;
-      default:
-        if (has_kernel(c, Element::kBFloat16, "wgmma")) check_16_bits<BFloat16>(c, "wgmma", 3e-2);
-    }
-  }
+  for (int i = 0; i < 2; ++i) check_tensor_cores(c, turn++);
 }
 
 // The imaginary GPU for the length of a scope.
@@ -221,11 +227,34 @@ TEST_CASE("widths around quads, strips and the halo between strips") {
   }
 }
 
+// With many multiprocessors, small images are shared out among blocks of one warp.
+TEST_CASE("one multiprocessor: blocks of all their warps, strip after strip") {
+  unsigned turn = 0;
+  for (const int generation : {80, 86, 90}) {
+    const GpuScope scope(cuda_on_cpu::gpu_of(generation));
+    cuda_on_cpu::gpu().multiprocessors = 1;
+    for (const int kernel2 : kKernels2) {
+      for (const int channels : {1, 3}) {
+        const int64_t width = 245 + 9 * (turn % 3);  // around the widest strip
+        check_all({kernel2, channels, kPaddings[turn % 2], 1, Bicubic::kMatlab, 1, 3 + static_cast<int64_t>(turn % 4), width});
+        ++turn;
+      }
+    }
+  }
+}
+
 TEST_CASE("more rows than one table of bicubic weights, and segments that meet") {
   GpuScope scope(cuda_on_cpu::gpu_of(80));
   check_case({1, 1, Padding::kReplicate, 3, Bicubic::kMatlab, 1, 25, 4});
   cuda_on_cpu::gpu().multiprocessors = 1;  // one long strip
   check_case({1, 1, Padding::kZeros, 4, Bicubic::kTorch, 1, 19, 3});
+}
+
+TEST_CASE("a scale with more phases than are tabulated takes the other kernel") {
+  const Case c{1, 1, Padding::kZeros, 257, Bicubic::kPil, 1, 1, 1};
+  CHECK_FALSE(has_kernel(c, cuda::Element::kHalf, "mma"));
+  CHECK(has_kernel({1, 1, Padding::kZeros, 256, Bicubic::kPil, 1, 1, 1}, cuda::Element::kHalf, "mma"));
+  CHECK(has_kernel(c, cuda::Element::kHalf, "auto"));
 }
 
 TEST_CASE("every generation of GPU computes the same, in configurations of its own") {
@@ -235,14 +264,15 @@ TEST_CASE("every generation of GPU computes the same, in configurations of its o
     for (const int kernel2 : kKernels2) {
       for (const int channels : {1, 3}) {
         const Case c{kernel2, channels, Padding::kReplicate, 2, Bicubic::kPil, 1, 5, 9};
-        ForwardProblem problem = network(kernel2, channels).problem(c.scale, c.bicubic, c.padding);
-        problem.input.channels = channels;
-        configurations.insert(cuda::choose_forward_config(cuda::shape_of(problem), cuda::current_device_limits()).describe());
-        check_case(c);
+        const cuda::ForwardShape shape{1, channels, kernel2, 2, 10, 18};
+        for (const cuda::Element element : {cuda::Element::kFloat, cuda::Element::kHalf}) {
+          configurations.insert(cuda::choose_forward(shape, element, true, "auto", cuda::current_device_limits()).describe());
+        }
+        check_all(c);
       }
     }
   }
-  CHECK(configurations.size() >= 10);
+  CHECK(configurations.size() >= 20);
 }
 
 TEST_CASE("a device with too little shared memory is refused") {
@@ -256,7 +286,14 @@ TEST_CASE("a device with too little shared memory is refused") {
 TEST_CASE("any order of threads gives the same") {
   cuda_on_cpu::for_seeds(20, [](uint64_t seed) {
     const int kernel2 = kKernels2[seed % 3];
-    const GpuScope scope(cuda_on_cpu::gpu_of(seed % 2 ? 75 : 90));
+    const int generations[] = {75, 90, 86, 90};
+    const GpuScope scope(cuda_on_cpu::gpu_of(generations[seed / 3 % 4]));
     check_case({kernel2, 1, kPaddings[seed / 2 % 2], 1 + static_cast<int64_t>(seed % 2), Bicubic::kMatlab, 1, 4, 6});
+    if (cuda_on_cpu::gpu().compute_capability < 80) return;
+    cuda_on_cpu::gpu().multiprocessors = 1;  // several warps
+    const Case wide{kernel2, 1, kPaddings[seed / 3 % 2], 1, Bicubic::kMatlab, 1, 4, 140};
+    for (unsigned which = 0; which < 7; ++which) {
+      if (which % 3 == seed % 3) check_tensor_cores(wide, which);
+    }
   });
 }

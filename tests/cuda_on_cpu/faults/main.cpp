@@ -59,7 +59,8 @@ int run(const Case& c, int seeds) {
 
 int run(const Case& c, int seeds) {
   cuda_on_cpu::gpu() = cuda_on_cpu::gpu_of(c.compute_capability);
-  cuda_on_cpu::gpu().multiprocessors = 1;  // blocks as large as they get, instead of many small ones
+  // Of the tensor-core kernels blocks as large as they get, instead of many of one warp.
+  if (c.type != "float") cuda_on_cpu::gpu().multiprocessors = 1;
   if (c.type == "float" || c.type == "tf32") return run<float>(c, seeds);
   if (c.type == "wgmma") setenv("SRCNN_FUSED_CUDA_KERNEL", "wgmma", 1);
   if (c.type == "half" || c.type == "wgmma") return run<srcnn::Half>(c, seeds);
