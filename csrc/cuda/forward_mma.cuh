@@ -99,9 +99,7 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
     if (inside && row != made) {
       made = row;
       const int wanted = row + 1 + kReach1;  // of the input, next
-      if (wanted < height) {
-        load_row(b, input, input_column, wanted, next);
-      }
+      if (Net::kLoadsAhead && wanted < height) load_row(b, input, input_column, wanted, next);
       Sums<Net::kTiles, kWidth1 / 8> hidden1;
       conv1(b, row, hidden1);
       if constexpr (kKernel2 == 1) {
@@ -110,7 +108,10 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
         store_hidden1(b, hidden1_column, hidden1);
         if constexpr (Net::kWgmma) ptx::fence_proxy_async();
       }
-      if (wanted < height) store_row(b, wanted, next);
+      if (wanted < height) {
+        if (!Net::kLoadsAhead) load_row(b, input, input_column, wanted, next);
+        store_row(b, wanted, next);
+      }
       if (row + 1 < height) find_units(b, row + 1);
     }
     __syncthreads();

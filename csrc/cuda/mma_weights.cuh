@@ -30,6 +30,24 @@ __device__ __forceinline__ int weight2_element(int step, int unit, int part, int
   }
 }
 
+// store(i, weight[i]) for all i < count, shared out among threads. Many loads are under way before the first store, behind
+// which the compiler would not move them: one at a time, 9-5-5 would wait for global memory for 60 us.
+template <class T, class Store>
+__device__ __forceinline__ void for_each_weight(const T* weight, int count, int thread, int threads, const Store& store) {
+  constexpr int kBatch = 16;
+  for (int first = thread; first < count; first += kBatch * threads) {
+    T batch[kBatch];
+#pragma unroll
+    for (int k = 0; k < kBatch; ++k) {
+      if (first + k * threads < count) batch[k] = weight[first + k * threads];
+    }
+#pragma unroll
+    for (int k = 0; k < kBatch; ++k) {
+      if (first + k * threads < count) store(first + k * threads, to_float(batch[k]));
+    }
+  }
+}
+
 template <class Net>
 __device__ void clear_fragments(const MmaBlock<Net>& b, int offset, int fragments) {
   uint4* to = b.template at<uint4>(offset);
@@ -44,14 +62,13 @@ __device__ void load_weights1(const MmaBlock<Net>& b) {
   constexpr int kRows = Net::kChannels * kKernel1, kRowUnits = row_units(Net::kPerUnit);
   const auto* weight = b.p.problem.conv1.weight;
   auto* to = b.template at<typename Net::Stored>(b.p.config.shared.weight1);
-#pragma unroll 4
-  for (int i = threadIdx.x; i < kWidth1 * kRows * kKernel1; i += blockDim.x) {
+  for_each_weight(weight, kWidth1 * kRows * kKernel1, threadIdx.x, blockDim.x, [=](int i, float value) {
     const int column = i / (kRows * kKernel1), row = i / kKernel1 % kRows, kx = i % kKernel1;
     const int in_row = kx / Net::kPerUnit, part = kx == kKernel1 - 1 ? Net::kPerUnit - 1 : kx % Net::kPerUnit;
     const int unit = row * kRowUnits + in_row;
     to[fragment_element<Net::kPerUnit>(unit / kStepUnits, kWidth1 / 8, unit % kStepUnits, part, column)] =
-        Operand::stored(to_float(weight[i]));
-  }
+        Operand::stored(value);
+  });
 }
 
 // conv2 [32][64][f2][f2]. 1x1: the channels in the order in which conv1's sums hold them. Otherwise step (q, kx) is channels
@@ -61,15 +78,14 @@ template <class Net>
 __device__ void pack_weights2(const typename Net::Image* weight, typename Net::Stored* to, int thread, int threads) {
   using Operand = typename Net::Operand;
   constexpr int kKernel2 = Net::kKernel2, kTaps = kKernel2 * kKernel2, kStepChannels = kStepUnits * Net::kPerUnit;
-#pragma unroll 4
-  for (int i = thread; i < kWidth2 * kWidth1 * kTaps; i += threads) {
+  for_each_weight(weight, kWidth2 * kWidth1 * kTaps, thread, threads, [=](int i, float value) {
     const int output = i / (kWidth1 * kTaps), channel = i / kTaps % kWidth1, ky = i / kKernel2 % kKernel2, kx = i % kKernel2;
     const int q = channel / kStepChannels, in_step = channel % kStepChannels;
     const int unit = kKernel2 == 1 ? Operand::chained_unit(in_step) : in_step / Net::kPerUnit;
     const int part = kKernel2 == 1 ? Operand::chained_part(in_step) : in_step % Net::kPerUnit;
     const int column = (kKernel2 - 1 - ky) * kWidth2 + output;
-    to[weight2_element<Net>(q * kKernel2 + kx, unit, part, column)] = Operand::stored(to_float(weight[i]));
-  }
+    to[weight2_element<Net>(q * kKernel2 + kx, unit, part, column)] = Operand::stored(value);
+  });
 }
 
 // conv3 [c][32][5][5]: column 32 c + 6 kx + ky is what a hidden pixel gives to channel c of the pixel that has it as tap (ky,
@@ -80,12 +96,12 @@ __device__ void load_weights3(const MmaBlock<Net>& b) {
   constexpr int kTaps = kKernel3 * kKernel3, kStepChannels = kStepUnits * Net::kPerUnit;
   const auto* weight = b.p.problem.conv3.weight;
   auto* to = b.template at<typename Net::Stored>(b.p.config.shared.weight3);
-  for (int i = threadIdx.x; i < Net::kChannels * kWidth2 * kTaps; i += blockDim.x) {
+  for_each_weight(weight, Net::kChannels * kWidth2 * kTaps, threadIdx.x, blockDim.x, [=](int i, float value) {
     const int c = i / (kWidth2 * kTaps), channel = i / kTaps % kWidth2, ky = i / kKernel3 % kKernel3, kx = i % kKernel3;
     const int column = c * (8 * kTapTiles) + kx * (2 * kColumnPairs) + ky, in_step = channel % kStepChannels;
     to[fragment_element<Net::kPerUnit>(channel / kStepChannels, Net::kChannels * kTapTiles, Operand::chained_unit(in_step),
-                                       Operand::chained_part(in_step), column)] = Operand::stored(to_float(weight[i]));
-  }
+                                       Operand::chained_part(in_step), column)] = Operand::stored(value);
+  });
 }
 
 // All weights and biases. Ends with a barrier.
