@@ -1,5 +1,6 @@
 // The fused forward against the float64 reference: every network, border, convention and scale, on shapes from one pixel to
-// several strips and segments, from and to every memory layout, with every instruction set and several thread counts.
+// several strips and segments, from and to every memory layout, with every instruction set, both algorithms and several thread
+// counts.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include "cpu/engine.h"
 #include "cpu/kernels.h"
 #include "cpu/plan.h"
+#include "cpu/winograd_plan.h"
 #include "samples.h"
 
 using namespace srcnn;
@@ -28,7 +30,8 @@ std::string describe(const Case& c) {
               c.scale, " ", name_of(c.bicubic), ", input [", c.batch, ", ", c.channels, ", ", c.height, ", ", c.width, "]");
 }
 
-// Runs a case with every instruction set and all `threads`. The layouts take turns, so that a table of cases sees them all.
+// Runs a case with every instruction set, both algorithms and all `threads`. The layouts take turns, so that a table of cases
+// sees them all.
 void check_case(const Case& c, const std::vector<cpu::Threads>& threads) {
   static unsigned turn = 0;
   const reference::Image image = random_image(c.batch, c.channels, c.height, c.width);
@@ -36,17 +39,21 @@ void check_case(const Case& c, const std::vector<cpu::Threads>& threads) {
   const reference::Image expected = reference::srcnn(image, problem);
   for (const cpu::Isa isa : cpu::usable_isas()) {
     const IsaScope scope(isa);
-    for (const cpu::Threads& pool : threads) {
-      const Layout layout = kInputLayouts[turn % std::size(kInputLayouts)];
-      const Pixels input(layout, image);
-      const Pixels output(kOutputLayouts[turn++ % std::size(kOutputLayouts)], c.batch, c.channels, expected.height,
-                          expected.width);
-      problem.input = input.const_view();
-      problem.output = output.view();
-      cpu::srcnn_forward(problem, pool);
-      INFO(describe(c), ", layout ", static_cast<int>(layout), ", ", name_of(isa), ", threads ", pool.count);
-      CHECK(output.max_error(expected) <= kTolerance);
-      CHECK(output.gaps_untouched());
+    for (const cpu::Algorithm algorithm : kAlgorithms) {
+      const AlgorithmScope algorithm_scope(algorithm);
+      for (const cpu::Threads& pool : threads) {
+        const Layout layout = kInputLayouts[turn % std::size(kInputLayouts)];
+        const Pixels input(layout, image);
+        const Pixels output(kOutputLayouts[turn++ % std::size(kOutputLayouts)], c.batch, c.channels, expected.height,
+                            expected.width);
+        problem.input = input.const_view();
+        problem.output = output.view();
+        cpu::srcnn_forward(problem, pool);
+        INFO(describe(c), ", layout ", static_cast<int>(layout), ", ", name_of(isa), ", ", name_of(algorithm), ", threads ",
+             pool.count);
+        CHECK(output.max_error(expected) <= tolerance_of(algorithm));
+        CHECK(output.gaps_untouched());
+      }
     }
   }
 }
@@ -107,9 +114,11 @@ TEST_CASE("images of several strips and segments") {
         ForwardProblem problem = network(kernel2, channels).problem(1, Bicubic::kMatlab, padding);
         problem.output = {nullptr, 1, channels, cut.height, cut.width, 0, 0, 0, 0};
         for (const cpu::Isa isa : cpu::usable_isas()) {
-          const cpu::Tiling tiling = cpu::plan_tiling(problem, cpu::engine_for(isa), cut.threads);
-          strips = std::max(strips, tiling.strips);
-          segments = std::max(segments, tiling.segments);
+          for (const cpu::Tiling& tiling : {cpu::plan_tiling(problem, cpu::engine_for(isa), cut.threads),
+                                            cpu::plan_winograd_tiling(problem, cpu::winograd_engine_for(isa), cut.threads)}) {
+            strips = std::max(strips, tiling.strips);
+            segments = std::max(segments, tiling.segments);
+          }
         }
       }
     }
@@ -141,15 +150,18 @@ TEST_CASE("the same bits with any number of threads") {
     problem.input = input.const_view();
     for (const cpu::Isa isa : cpu::usable_isas()) {
       const IsaScope scope(isa);
-      const Pixels first(Layout::kContiguous, 2, channels, scale * height, scale * width);
-      problem.output = first.view();
-      cpu::srcnn_forward(problem, serial(1));
-      for (const int threads : {2, 3, 7, 64}) {
-        const Pixels other(Layout::kContiguous, 2, channels, scale * height, scale * width);
-        problem.output = other.view();
-        cpu::srcnn_forward(problem, threads == 64 ? serial(threads) : concurrent(threads));
-        INFO("9-", kernel2, "-5, ", name_of(isa), ", threads ", threads);
-        CHECK(first.same_bits(other));
+      for (const cpu::Algorithm algorithm : kAlgorithms) {
+        const AlgorithmScope algorithm_scope(algorithm);
+        const Pixels first(Layout::kContiguous, 2, channels, scale * height, scale * width);
+        problem.output = first.view();
+        cpu::srcnn_forward(problem, serial(1));
+        for (const int threads : {2, 3, 7, 64}) {
+          const Pixels other(Layout::kContiguous, 2, channels, scale * height, scale * width);
+          problem.output = other.view();
+          cpu::srcnn_forward(problem, threads == 64 ? serial(threads) : concurrent(threads));
+          INFO("9-", kernel2, "-5, ", name_of(isa), ", ", name_of(algorithm), ", threads ", threads);
+          CHECK(first.same_bits(other));
+        }
       }
     }
   };
@@ -173,13 +185,16 @@ TEST_CASE("NaN and infinity reach exactly the pixels that the definition says") 
         problem.input = input.const_view();
         for (const cpu::Isa isa : cpu::usable_isas()) {
           const IsaScope scope(isa);
-          const Pixels output(Layout::kCropped, 1, 1, expected.height, expected.width);
-          problem.output = output.view();
-          cpu::srcnn_forward(problem, serial(7));  // strips after the harmed one use its workspace
-          INFO("9-", kernel2, "-5, x", scale, ", ", value, ", ", name_of(isa));
-          CHECK(output.max_error(expected) <= kTolerance);
-          CHECK(unharmed > 0);
-          CHECK(unharmed < static_cast<int64_t>(expected.values.size()));
+          for (const cpu::Algorithm algorithm : kAlgorithms) {
+            const AlgorithmScope algorithm_scope(algorithm);
+            const Pixels output(Layout::kCropped, 1, 1, expected.height, expected.width);
+            problem.output = output.view();
+            cpu::srcnn_forward(problem, serial(7));  // strips after the harmed one use its workspace
+            INFO("9-", kernel2, "-5, x", scale, ", ", value, ", ", name_of(isa), ", ", name_of(algorithm));
+            CHECK(output.max_error(expected) <= kTolerance);
+            CHECK(unharmed > 0);
+            CHECK(unharmed < static_cast<int64_t>(expected.values.size()));
+          }
         }
       }
     }
