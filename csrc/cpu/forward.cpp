@@ -53,7 +53,7 @@ void forward_winograd(const ForwardProblem& problem, const Enlargement& enlargem
                       Isa isa, const Threads& threads) {
   const WinogradEngine& engine = winograd_engine_for(isa);
   const Tiling tiling = plan_winograd_tiling(problem, engine, threads.count);
-  const WinogradWeights weights(problem, engine);
+  const WinogradWeights weights(problem, engine, threads);
   const WinogradPlan plan{&problem,
                           {weights.conv1.data(), problem.conv1.bias},
                           {weights.conv2.data(), problem.conv2.bias},
@@ -87,7 +87,7 @@ const WinogradEngine& winograd_engine_for(Isa isa) {
 void srcnn_forward(const ForwardProblem& problem, const Threads& threads) {
   const Isa isa = selected_isa();
   const ImageView<float>& output = problem.output;
-  const Algorithm algorithm = selected_algorithm(problem.conv2.kernel_size, output.height, output.width, isa);
+  const Algorithm algorithm = selected_algorithm(problem.conv2.kernel_size, output.channels, output.height, output.width, isa);
   std::vector<bool> fit(static_cast<size_t>(output.batch), false);
   if (algorithm == Algorithm::kWinograd) fit = fit_for_winograd(problem, threads);
   std::vector<int64_t> direct, winograd;

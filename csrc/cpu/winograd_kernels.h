@@ -2,12 +2,13 @@
 // neighbouring tiles. Nothing here knows of borders, and nothing moves between lanes: rows come split into phases (see
 // winograd_engine.h), so that column x + k of all tiles is one load.
 //
-// Multiply-adds per output pixel of one channel image, direct -> here (transforms counted per vector operation):
-//   conv1            5184 -> 1296 + 170 inverse, 16 to 50 input
-//   conv2 of 9-3-5  18432 -> 4608 + 400 input, 130 inverse
-//   conv2 of 9-5-5  51200 -> 8192 + 1060 input, 340 inverse
-//   conv2 of 9-1-5   2048,   conv3 800: as they were
-// All of it runs from L1 and L2; the products bound it (docs/cpu_kernels.md has the measurements).
+// Multiply-adds per output pixel of one channel, direct -> here, and the operations of the transforms (input; inverse with bias
+// and ReLU):
+//   conv1            5184 -> 1296 + 58; 530       conv2 of 9-3-5  18432 -> 4608 + 560; 260
+//   conv2 of 9-1-5   2048                         conv2 of 9-5-5  51200 -> 8192 + 1300; 450
+//   conv3             800
+// All of it runs from L1 and L2: memory sees the input once and the output once, 8 bytes a pixel. The products bound it, conv1's
+// inverse transform next (docs/cpu_kernels.md has the measurements).
 #pragma once
 
 #include <cstdint>

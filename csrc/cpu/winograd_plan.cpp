@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pack.h"
 #include "workspace.h"
 
 namespace srcnn::cpu {
@@ -145,33 +146,42 @@ std::vector<float> pack_conv1(const ConvWeights& conv, int block) {
 }
 
 template <class W>
-std::vector<float> pack_conv2(const ConvWeights& conv, int block) {
+std::vector<float> pack_conv2(const ConvWeights& conv, int block, const Threads& threads) {
   constexpr int n = W::kPoints;
   const size_t products = static_cast<size_t>(conv.out_channels) * conv.in_channels;
   std::vector<float> packed(products * n * n);
-  for (int o = 0; o < conv.out_channels; ++o) {
+  const auto pack = [&](int o) {
     for (int i = 0; i < conv.in_channels; ++i) {
       float* to = packed.data() + (o / block * conv.in_channels + i) * block + o % block;
       transform_weight<W>(conv.weight + (o * conv.in_channels + i) * W::kR * W::kR, W::kR,
                           [&](int p, int q, float u) { to[static_cast<size_t>(p * n + q) * products] = u; });
     }
-  }
+  };
+  // Nearly a millisecond of work with 5x5 kernels: too much for one of many threads.
+  constexpr int kShare = 8;  // output channels
+  const int shares = (conv.out_channels + kShare - 1) / kShare;
+  const int workers = std::min(threads.count, shares);
+  threads.run(workers, [&](int worker) {
+    for (int share = worker; share < shares; share += workers) {
+      for (int o = share * kShare; o < std::min(conv.out_channels, (share + 1) * kShare); ++o) pack(o);
+    }
+  });
   return packed;
 }
 
 }  // namespace
 
-WinogradWeights::WinogradWeights(const ForwardProblem& problem, const WinogradEngine& engine)
+WinogradWeights::WinogradWeights(const ForwardProblem& problem, const WinogradEngine& engine, const Threads& threads)
     : conv1(pack_conv1(problem.conv1, engine.conv1_channels)), conv3(pack_columns(problem.conv3)) {
   switch (problem.conv2.kernel_size) {
     case 1:
       conv2 = pack_channel_blocks(problem.conv2, engine.pointwise_channels);
       break;
     case 3:
-      conv2 = pack_conv2<Winograd3>(problem.conv2, engine.product_channels);
+      conv2 = pack_conv2<Winograd3>(problem.conv2, engine.product_channels, threads);
       break;
     default:
-      conv2 = pack_conv2<Winograd5>(problem.conv2, engine.product_channels);
+      conv2 = pack_conv2<Winograd5>(problem.conv2, engine.product_channels, threads);
   }
 }
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "pack.h"
+#include "kernels.h"
 #include "plan.h"
 #include "winograd_engine.h"
 
@@ -20,7 +20,7 @@ WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const Winogra
 // point][block], conv2 as [vertical point][horizontal point][out / block][in][block] or, of 1x1, [out / block][in][block],
 // conv3 as [out][in][kx][ky].
 struct WinogradWeights {
-  WinogradWeights(const ForwardProblem& problem, const WinogradEngine& engine);
+  WinogradWeights(const ForwardProblem& problem, const WinogradEngine& engine, const Threads& threads);
   std::vector<float> conv1, conv2, conv3;
 };
 

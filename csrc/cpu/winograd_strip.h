@@ -90,9 +90,9 @@ class PhaseRing {
 template <class S>
 struct WinogradBlocks {
   static constexpr bool kManyRegisters = S::kLanes >= 16;
-  static constexpr int kConv1Channels = kManyRegisters ? 4 : 2;     // x 6 points
-  static constexpr int kProductChannels = kManyRegisters ? 16 : 4;  // x kProductVectors
-  static constexpr int kProductVectors = kManyRegisters ? 1 : 3;
+  static constexpr int kConv1Channels = kManyRegisters ? 4 : 2;    // x 6 points
+  static constexpr int kProductChannels = kManyRegisters ? 8 : 4;  // x kProductVectors
+  static constexpr int kProductVectors = kManyRegisters ? 2 : 3;
   static constexpr int kPointwiseChannels = kManyRegisters ? 8 : 4;  // x 2 phases
   static constexpr int kConv3Phases = kManyRegisters ? 4 : 2;        // x 4 rows
 };
@@ -228,7 +228,9 @@ class WinogradStrip {
     const int vectors = (layout.tiles + S::kLanes - 1) / S::kLanes;
     for (int point = 0; point < n; ++point) {
       for (int done = 0; done < vectors;) {
-        const int v = vectors - done < Blocks::kProductVectors ? vectors - done : Blocks::kProductVectors;
+        // As even as can be: a lone vector at the end would leave multiply-adds waiting for one another.
+        const int blocks = (vectors - done + Blocks::kProductVectors - 1) / Blocks::kProductVectors;
+        const int v = (vectors - done + blocks - 1) / blocks;
         const float* row = transformed + point * layout_.rows2.stride + done * S::kLanes;
         float* half = halves + point * layout_.halves.stride + done * S::kLanes;
         conv2_transform_columns<S, W2>(row, in.phase_stride, v, tiles, layout_.tiles2.stride);

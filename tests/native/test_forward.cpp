@@ -221,3 +221,61 @@ TEST_CASE("without SRCNN_FUSED_CPU_ISA, or with an empty one, the best instructi
   const IsaScope scope("");
   CHECK(cpu::selected_isa() == cpu::usable_isas().front());
 }
+
+TEST_CASE("an unknown SRCNN_FUSED_CPU_ALGO is an error that names the known ones, and the output stays as it was") {
+  const Pixels input(Layout::kContiguous, random_image(1, 1, 8, 8));
+  const Pixels output(Layout::kContiguous, 1, 1, 8, 8), untouched(Layout::kContiguous, 1, 1, 8, 8);
+  ForwardProblem problem = network(1, 1).problem(1, Bicubic::kMatlab, Padding::kZeros);
+  problem.input = input.const_view();
+  problem.output = output.view();
+  const AlgorithmScope scope("fft");
+  CHECK_THROWS_WITH_AS(cpu::srcnn_forward(problem, serial(1)),
+                       "SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, got 'fft'", std::runtime_error);
+  CHECK(output.same_bits(untouched));
+}
+
+TEST_CASE("left to itself, the forward takes Winograd for images and direct convolution for stamps") {
+  unsetenv("SRCNN_FUSED_CPU_ALGO");
+  for (const cpu::Isa isa : cpu::usable_isas()) {
+    for (const int kernel2 : kKernels2) {
+      for (const int64_t channels : {1, 3}) {
+        for (const char* name : {"", "auto"}) {
+          const AlgorithmScope scope(name);
+          INFO("9-", kernel2, "-5, ", channels, " channels, ", name_of(isa));
+          CHECK(cpu::selected_algorithm(kernel2, channels, 540, 960, isa) == cpu::Algorithm::kWinograd);
+          CHECK(cpu::selected_algorithm(kernel2, channels, 8, 8, isa) == cpu::Algorithm::kDirect);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("an image that is not finite does not change its neighbours in a batch") {
+  for (const int kernel2 : kKernels2) {
+    reference::Image image = random_image(3, 1, 20, 30);
+    ForwardProblem problem = network(kernel2, 1).problem(1, Bicubic::kMatlab, Padding::kZeros);
+    for (const cpu::Isa isa : cpu::usable_isas()) {
+      const IsaScope scope(isa);
+      const AlgorithmScope algorithm_scope(cpu::Algorithm::kWinograd);
+      const auto run = [&](const Pixels& output) {
+        const Pixels input(Layout::kContiguous, image);
+        problem.input = input.const_view();
+        problem.output = output.view();
+        cpu::srcnn_forward(problem, concurrent(3));
+      };
+      image.row(1, 0, 3)[4] = 0.5;
+      const Pixels before(Layout::kContiguous, 3, 1, 20, 30), after(Layout::kContiguous, 3, 1, 20, 30);
+      run(before);
+      image.row(1, 0, 3)[4] = std::numeric_limits<double>::infinity();
+      run(after);
+      INFO("9-", kernel2, "-5, ", name_of(isa));
+      int changed = 0;
+      after.for_each([&](float& pixel, int64_t n, int64_t, int64_t y, int64_t x) {
+        const float was = before.view().plane(n, 0)[y * 30 + x];
+        changed += n != 1 && std::memcmp(&pixel, &was, sizeof was) != 0;
+      });
+      CHECK(changed == 0);
+      CHECK(after.max_error(reference::srcnn(image, problem)) <= kWinogradTolerance);
+    }
+  }
+}

@@ -22,7 +22,7 @@ struct Plan {
   cpu::WinogradPlan plan;
 
   Plan(const ForwardProblem& problem, const cpu::WinogradEngine& engine, int64_t strip_width)
-      : weights(problem, engine),
+      : weights(problem, engine, serial(1)),
         rows(problem.bicubic, problem.input.height, problem.output.height, static_cast<double>(problem.scale)),
         columns(problem.bicubic, problem.input.width, problem.output.width, static_cast<double>(problem.scale)),
         plan{&problem,
