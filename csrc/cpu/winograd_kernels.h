@@ -7,8 +7,8 @@
 //   conv1            5184 -> 1296 + 58; 530       conv2 of 9-3-5  18432 -> 4608 + 560; 260
 //   conv2 of 9-1-5   2048                         conv2 of 9-5-5  51200 -> 8192 + 1300; 450
 //   conv3             800
-// All of it runs from L1 and L2: memory sees the input once and the output once, 8 bytes a pixel. The products bound it, conv1's
-// inverse transform next (docs/cpu_kernels.md has the measurements).
+// All of it runs from L1 and L2: memory sees the input once and the output once, 8 bytes a pixel. The products bound it,
+// conv1's inverse transform next (docs/cpu_kernels.md has the measurements).
 #pragma once
 
 #include <cstdint>
