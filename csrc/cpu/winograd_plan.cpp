@@ -8,8 +8,8 @@
 namespace srcnn::cpu {
 namespace {
 
-// Vectors of tiles in the widest strip: the rings and scratch rows of one worker take 18 to 25 kB a tile with a 3x3 or 5x5
-// conv2, and 4 kB a tile with a 1x1; twice the weights of 9-5-5 (0.5 MB) share the cache with them.
+// Tiles of F1 in the widest strip. Rings and transformed rows of one worker take about 38 kB a tile with a 5x5 conv2, and 6 kB
+// with a 1x1; 32, 48 and 64 tiles measured alike, since what is used at a time is a row of points.
 constexpr int64_t kWidestTiles = 48, kWidestTilesPointwise = 96;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
