@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "bicubic.h"
+#include "cpu/algorithm.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
 #include "cpu/plan.h"
@@ -100,4 +102,13 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "cpu_isa", [] { return std::string(srcnn::cpu::isa_name(srcnn::cpu::selected_isa())); },
       "The instruction set the next call will use: the best one, or what SRCNN_FUSED_CPU_ISA says.");
+  m.def(
+      "cpu_algorithm",
+      [](int kernel2, int64_t channels) {
+        const srcnn::cpu::Isa isa = srcnn::cpu::selected_isa();
+        return std::string(srcnn::cpu::algorithm_name(srcnn::cpu::selected_algorithm(kernel2, channels, 1080, 1920, isa)));
+      },
+      pybind11::arg("kernel2"), pybind11::arg("channels"),
+      "The algorithm of the next call on an image of a usual size, for a second layer of this kernel size: the faster one, or "
+      "what SRCNN_FUSED_CPU_ALGO says.");
 }

@@ -1,4 +1,4 @@
-"""Fixtures for every test: determinism, the compiled extension, instruction sets, public images."""
+"""Fixtures for every test: determinism, the extension, instruction sets, algorithms, images."""
 
 from __future__ import annotations
 
@@ -63,6 +63,16 @@ def isa(request: pytest.FixtureRequest, extension: None, monkeypatch: pytest.Mon
     if name not in _extension.module().cpu_isas():
         pytest.skip(f"this machine cannot run {name}")
     monkeypatch.setenv("SRCNN_FUSED_CPU_ISA", name)
+    return name
+
+
+@pytest.fixture(params=["direct", "winograd"])
+def algorithm(
+    request: pytest.FixtureRequest, extension: None, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Forces each algorithm of the CPU forward in turn."""
+    name: str = request.param
+    monkeypatch.setenv("SRCNN_FUSED_CPU_ALGO", name)
     return name
 
 

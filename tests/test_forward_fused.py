@@ -20,11 +20,12 @@ from sample_inputs import (
 )
 from torch import Tensor
 
-from srcnn_fused import _extension, functional, reference
+from srcnn_fused import FusedSRCNN, _extension, functional, pretrained, reference
 
 pytestmark = pytest.mark.usefixtures("extension")
 
 TOLERANCE = 1e-5
+TOLERANCES = {"direct": TOLERANCE, "winograd": 5e-5}  # of the forward, by algorithm
 
 
 @pytest.fixture(autouse=True)
@@ -48,40 +49,40 @@ def test_the_table_has_the_cases_it_promises() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_srcnn_equals_the_float64_reference(case: Case, isa: str) -> None:
+def test_srcnn_equals_the_float64_reference(case: Case, isa: str, algorithm: str) -> None:
     with torch.no_grad():
         actual = functional.srcnn(*case.tensors(), **case.options, backend="fused")
     assert actual.shape == expected(case).shape
     assert actual.dtype == torch.float32
-    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCES[algorithm])
 
 
 @pytest.mark.parametrize("threads", [2, 5])
 @pytest.mark.parametrize("kernel2", [1, 3, 5])
 @pytest.mark.parametrize("shape", [(1, 41, 77), (2, 3, 150), (7, 5, 6)], ids=str)
 def test_srcnn_does_not_depend_on_the_number_of_threads(
-    shape: tuple[int, int, int], kernel2: int, threads: int, isa: str
+    shape: tuple[int, int, int], kernel2: int, threads: int, isa: str, algorithm: str
 ) -> None:
     case = Case(kernel2, 1, "replicate", 2, "matlab", shape)
     torch.set_num_threads(threads)
     with torch.no_grad():
         actual = functional.srcnn(*case.tensors(), **case.options, backend="fused")
-    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCES[algorithm])
 
 
 @pytest.mark.parametrize("scale", [1, 4, 7])
-def test_srcnn_takes_any_integer_scale(scale: int, isa: str) -> None:
+def test_srcnn_takes_any_integer_scale(scale: int, isa: str, algorithm: str) -> None:
     case = Case(1, 1, "zeros", scale, "matlab", (1, 11, 6))
     actual = functional.srcnn(*case.tensors(), **case.options, backend="fused")
-    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCES[algorithm])
 
 
-def test_srcnn_takes_weights_of_any_strides(isa: str) -> None:
+def test_srcnn_takes_weights_of_any_strides(isa: str, algorithm: str) -> None:
     case = Case(3, 3, "zeros", None, "matlab", (1, 8, 9))
     x, *parameters = case.tensors()
     strided = [torch.stack([p, p.new_full(p.shape, math.nan)], dim=-1)[..., 0] for p in parameters]
     actual = functional.srcnn(x, *strided, **case.options, backend="fused")
-    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCES[algorithm])
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -89,7 +90,7 @@ def test_srcnn_takes_weights_of_any_strides(isa: str) -> None:
 @pytest.mark.parametrize("kernel2", [1, 3])
 @pytest.mark.parametrize("scale", [None, 3])
 def test_nan_and_inf_spread_as_in_the_reference(
-    value: float, padding_mode: str, kernel2: int, scale: int | None, isa: str
+    value: float, padding_mode: str, kernel2: int, scale: int | None, isa: str, algorithm: str
 ) -> None:
     case = Case(kernel2, 1, padding_mode, scale, "matlab", (1, 24, 27))
     x, *parameters = case.tensors()
@@ -105,6 +106,31 @@ def test_an_unusable_instruction_set_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("SRCNN_FUSED_CPU_ISA", "sse9")
     with pytest.raises(RuntimeError, match=r"SRCNN_FUSED_CPU_ISA must be one of .*got 'sse9'"):
         functional.srcnn(*Case(1, 1, "zeros", None, "matlab", (1, 2, 2)).tensors())
+
+
+def test_an_unknown_algorithm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SRCNN_FUSED_CPU_ALGO", "fft")
+    message = "SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, got 'fft'"
+    with pytest.raises(RuntimeError, match=message):
+        functional.srcnn(*Case(1, 1, "zeros", None, "matlab", (1, 2, 2)).tensors())
+
+
+def test_the_extension_tells_the_algorithm_that_runs(algorithm: str) -> None:
+    module = _extension.module()
+    assert {module.cpu_algorithm(k, c) for k in (1, 3, 5) for c in (1, 3)} == {algorithm}
+
+
+@pytest.mark.parametrize("name", pretrained.list_pretrained())
+def test_winograd_keeps_trained_networks_within_its_tolerance(
+    name: str, isa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRCNN_FUSED_CPU_ALGO", "winograd")
+    model = FusedSRCNN.from_pretrained(name, backend="fused")
+    exact = FusedSRCNN.from_pretrained(name, backend="reference").double()
+    x = image((1, 1, 40, 53))
+    with torch.no_grad():
+        difference = model(x).double() - exact(x.double())
+    assert difference.abs().max() <= TOLERANCES["winograd"]
 
 
 # --- bicubic_resize -------------------------------------------------------------------------------

@@ -1,39 +1,69 @@
-// The driver of the fused forward: plan, pack the weights, let each worker take strip after strip.
-#include <algorithm>
-#include <atomic>
-#include <optional>
+// The driver of the fused forward: choose the algorithm, plan, pack the weights, let each worker take strip after strip.
+#include <memory>
 #include <vector>
 
+#include "algorithm.h"
 #include "engine.h"
+#include "jobs.h"
 #include "kernels.h"
+#include "pack.h"
 #include "plan.h"
 #include "resample_table.h"
-#include "workspace.h"
+#include "winograd_engine.h"
+#include "winograd_plan.h"
 
 namespace srcnn::cpu {
 namespace {
 
-// [out][in][ky][kx] -> [out / block][in][ky][kx][block]: a step of the inner loop reads one block.
-std::vector<float> pack_channel_blocks(const ConvWeights& conv, int block) {
-  const size_t taps = static_cast<size_t>(conv.in_channels) * conv.kernel_size * conv.kernel_size;
-  std::vector<float> packed(taps * conv.out_channels);
-  for (int o = 0; o < conv.out_channels; ++o) {
-    float* to = packed.data() + static_cast<size_t>(o / block) * taps * block + o % block;
-    for (size_t t = 0; t < taps; ++t) to[t * block] = conv.weight[o * taps + t];
+// The tables of the enlargement inside the forward; none without one.
+struct Enlargement {
+  std::unique_ptr<const ResampleTable> rows, columns;
+
+  explicit Enlargement(const ForwardProblem& problem) {
+    if (problem.scale == 1) return;
+    const auto scale = static_cast<double>(problem.scale);
+    rows = std::make_unique<ResampleTable>(problem.bicubic, problem.input.height, problem.output.height, scale);
+    columns = std::make_unique<ResampleTable>(problem.bicubic, problem.input.width, problem.output.width, scale);
   }
-  return packed;
+  static ResampleTableView view(const std::unique_ptr<const ResampleTable>& table) {
+    return table ? table->view() : ResampleTableView{};
+  }
+};
+
+void forward_direct(const ForwardProblem& problem, const Enlargement& enlargement, const std::vector<int64_t>& images, Isa isa,
+                    const Threads& threads) {
+  const Engine& engine = engine_for(isa);
+  const Tiling tiling = plan_tiling(problem, engine, threads.count);
+  const std::vector<float> weight1 = pack_channel_blocks(problem.conv1, engine.channel_block);
+  const std::vector<float> weight2 = pack_channel_blocks(problem.conv2, engine.channel_block);
+  const std::vector<float> weight3 = pack_columns(problem.conv3);
+  const ForwardPlan plan{&problem,
+                         {weight1.data(), problem.conv1.bias},
+                         {weight2.data(), problem.conv2.bias},
+                         {weight3.data(), problem.conv3.bias},
+                         Enlargement::view(enlargement.rows),
+                         Enlargement::view(enlargement.columns),
+                         plan_strip_layout(problem, engine, tiling.strip_width)};
+  run_jobs(tiling, images, plan.layout.size, threads, [&](int64_t image, const Region& region, float* workspace) {
+    engine.forward_region(plan, image, region, workspace);
+  });
 }
 
-// [out][in][ky][kx] -> [out][in][kx][ky]: conv3 holds a column of taps in registers.
-std::vector<float> pack_columns(const ConvWeights& conv) {
-  const int k = conv.kernel_size;
-  std::vector<float> packed(static_cast<size_t>(conv.out_channels) * conv.in_channels * k * k);
-  for (size_t plane = 0; plane < packed.size(); plane += static_cast<size_t>(k) * k) {
-    for (int ky = 0; ky < k; ++ky) {
-      for (int kx = 0; kx < k; ++kx) packed[plane + kx * k + ky] = conv.weight[plane + ky * k + kx];
-    }
-  }
-  return packed;
+void forward_winograd(const ForwardProblem& problem, const Enlargement& enlargement, const std::vector<int64_t>& images,
+                      Isa isa, const Threads& threads) {
+  const WinogradEngine& engine = winograd_engine_for(isa);
+  const Tiling tiling = plan_winograd_tiling(problem, engine, threads.count);
+  const WinogradWeights weights(problem, engine, threads);
+  const WinogradPlan plan{&problem,
+                          {weights.conv1.data(), problem.conv1.bias},
+                          {weights.conv2.data(), problem.conv2.bias},
+                          {weights.conv3.data(), problem.conv3.bias},
+                          Enlargement::view(enlargement.rows),
+                          Enlargement::view(enlargement.columns),
+                          plan_winograd_layout(problem, engine, tiling.strip_width)};
+  run_jobs(tiling, images, plan.layout.size, threads, [&](int64_t image, const Region& region, float* workspace) {
+    engine.forward_region(plan, image, region, workspace);
+  });
 }
 
 }  // namespace
@@ -46,38 +76,27 @@ const Engine& engine_for(Isa isa) {
   return kGenericEngine;
 }
 
+const WinogradEngine& winograd_engine_for(Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return kAvx512Winograd;
+  if (isa == Isa::kAvx2) return kAvx2Winograd;
+#endif
+  return kGenericWinograd;
+}
+
 void srcnn_forward(const ForwardProblem& problem, const Threads& threads) {
-  const Engine& engine = engine_for(selected_isa());
-  const Tiling tiling = plan_tiling(problem, engine, threads.count);
-
-  const std::vector<float> weight1 = pack_channel_blocks(problem.conv1, engine.channel_block);
-  const std::vector<float> weight2 = pack_channel_blocks(problem.conv2, engine.channel_block);
-  const std::vector<float> weight3 = pack_columns(problem.conv3);
-  std::optional<ResampleTable> rows, columns;
-  ForwardPlan plan{&problem,
-                   {weight1.data(), problem.conv1.bias},
-                   {weight2.data(), problem.conv2.bias},
-                   {weight3.data(), problem.conv3.bias},
-                   {},
-                   {},
-                   plan_strip_layout(problem, engine, tiling.strip_width)};
-  if (problem.scale > 1) {
-    const double scale = static_cast<double>(problem.scale);
-    plan.rows = rows.emplace(problem.bicubic, problem.input.height, problem.output.height, scale).view();
-    plan.columns = columns.emplace(problem.bicubic, problem.input.width, problem.output.width, scale).view();
+  const Isa isa = selected_isa();
+  const ImageView<float>& output = problem.output;
+  const Algorithm algorithm = selected_algorithm(problem.conv2.kernel_size, output.channels, output.height, output.width, isa);
+  std::vector<bool> fit(static_cast<size_t>(output.batch), false);
+  if (algorithm == Algorithm::kWinograd) fit = fit_for_winograd(problem, threads);
+  std::vector<int64_t> direct, winograd;
+  for (int64_t image = 0; image < output.batch; ++image) {
+    (fit[static_cast<size_t>(image)] ? winograd : direct).push_back(image);
   }
-
-  // Workers draw jobs from one counter: a core that is slower, or shared, simply takes fewer.
-  const int64_t jobs = tiling.jobs(problem.output.batch);
-  const int64_t jobs_per_image = tiling.jobs(1);
-  const int workers = static_cast<int>(std::min<int64_t>(jobs, threads.count));
-  const Workspaces workspaces(plan.layout.size, workers);
-  std::atomic<int64_t> next{0};
-  threads.run(workers, [&](int worker) {
-    for (int64_t job; (job = next.fetch_add(1, std::memory_order_relaxed)) < jobs;) {
-      engine.forward_region(plan, job / jobs_per_image, tiling.region(job % jobs_per_image), workspaces.of(worker));
-    }
-  });
+  const Enlargement enlargement(problem);
+  if (!winograd.empty()) forward_winograd(problem, enlargement, winograd, isa, threads);
+  if (!direct.empty()) forward_direct(problem, enlargement, direct, isa, threads);
 }
 
 }  // namespace srcnn::cpu

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/algorithm.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
 #include "reference.h"
@@ -24,7 +25,9 @@ using srcnn::Bicubic;
 using srcnn::ImageView;
 using srcnn::Padding;
 
-inline constexpr double kTolerance = 1e-5;  // for values of order one
+inline constexpr double kTolerance = 1e-5;          // for values of order one
+inline constexpr double kWinogradTolerance = 5e-5;  // the same, of a forward by Winograd
+inline constexpr srcnn::cpu::Algorithm kAlgorithms[] = {srcnn::cpu::Algorithm::kDirect, srcnn::cpu::Algorithm::kWinograd};
 inline constexpr Bicubic kConventions[] = {Bicubic::kMatlab, Bicubic::kPil, Bicubic::kTorch};
 inline constexpr Padding kPaddings[] = {Padding::kZeros, Padding::kReplicate};
 inline constexpr int kKernels2[] = {1, 3, 5};
@@ -35,6 +38,12 @@ inline std::string name_of(Bicubic bicubic) {
 }
 
 inline std::string name_of(srcnn::cpu::Isa isa) { return srcnn::cpu::isa_name(isa); }
+
+inline std::string name_of(srcnn::cpu::Algorithm algorithm) { return srcnn::cpu::algorithm_name(algorithm); }
+
+inline double tolerance_of(srcnn::cpu::Algorithm algorithm) {
+  return algorithm == srcnn::cpu::Algorithm::kWinograd ? kWinogradTolerance : kTolerance;
+}
 
 // ------------------------------------------------------------------------------------------------- values and networks
 
@@ -238,6 +247,15 @@ class IsaScope {
   explicit IsaScope(srcnn::cpu::Isa isa) : IsaScope(srcnn::cpu::isa_name(isa)) {}
   ~IsaScope() { unsetenv("SRCNN_FUSED_CPU_ISA"); }
   IsaScope(const IsaScope&) = delete;
+};
+
+// SRCNN_FUSED_CPU_ALGO likewise.
+class AlgorithmScope {
+ public:
+  explicit AlgorithmScope(const char* name) { setenv("SRCNN_FUSED_CPU_ALGO", name, 1); }
+  explicit AlgorithmScope(srcnn::cpu::Algorithm algorithm) : AlgorithmScope(srcnn::cpu::algorithm_name(algorithm)) {}
+  ~AlgorithmScope() { unsetenv("SRCNN_FUSED_CPU_ALGO"); }
+  AlgorithmScope(const AlgorithmScope&) = delete;
 };
 
 template <class... Parts>

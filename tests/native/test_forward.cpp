@@ -1,5 +1,6 @@
 // The fused forward against the float64 reference: every network, border, convention and scale, on shapes from one pixel to
-// several strips and segments, from and to every memory layout, with every instruction set and several thread counts.
+// several strips and segments, from and to every memory layout, with every instruction set, both algorithms and several thread
+// counts.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include "cpu/engine.h"
 #include "cpu/kernels.h"
 #include "cpu/plan.h"
+#include "cpu/winograd_plan.h"
 #include "samples.h"
 
 using namespace srcnn;
@@ -28,7 +30,8 @@ std::string describe(const Case& c) {
               c.scale, " ", name_of(c.bicubic), ", input [", c.batch, ", ", c.channels, ", ", c.height, ", ", c.width, "]");
 }
 
-// Runs a case with every instruction set and all `threads`. The layouts take turns, so that a table of cases sees them all.
+// Runs a case with every instruction set, both algorithms and all `threads`. The layouts take turns, so that a table of cases
+// sees them all.
 void check_case(const Case& c, const std::vector<cpu::Threads>& threads) {
   static unsigned turn = 0;
   const reference::Image image = random_image(c.batch, c.channels, c.height, c.width);
@@ -36,17 +39,21 @@ void check_case(const Case& c, const std::vector<cpu::Threads>& threads) {
   const reference::Image expected = reference::srcnn(image, problem);
   for (const cpu::Isa isa : cpu::usable_isas()) {
     const IsaScope scope(isa);
-    for (const cpu::Threads& pool : threads) {
-      const Layout layout = kInputLayouts[turn % std::size(kInputLayouts)];
-      const Pixels input(layout, image);
-      const Pixels output(kOutputLayouts[turn++ % std::size(kOutputLayouts)], c.batch, c.channels, expected.height,
-                          expected.width);
-      problem.input = input.const_view();
-      problem.output = output.view();
-      cpu::srcnn_forward(problem, pool);
-      INFO(describe(c), ", layout ", static_cast<int>(layout), ", ", name_of(isa), ", threads ", pool.count);
-      CHECK(output.max_error(expected) <= kTolerance);
-      CHECK(output.gaps_untouched());
+    for (const cpu::Algorithm algorithm : kAlgorithms) {
+      const AlgorithmScope algorithm_scope(algorithm);
+      for (const cpu::Threads& pool : threads) {
+        const Layout layout = kInputLayouts[turn % std::size(kInputLayouts)];
+        const Pixels input(layout, image);
+        const Pixels output(kOutputLayouts[turn++ % std::size(kOutputLayouts)], c.batch, c.channels, expected.height,
+                            expected.width);
+        problem.input = input.const_view();
+        problem.output = output.view();
+        cpu::srcnn_forward(problem, pool);
+        INFO(describe(c), ", layout ", static_cast<int>(layout), ", ", name_of(isa), ", ", name_of(algorithm), ", threads ",
+             pool.count);
+        CHECK(output.max_error(expected) <= tolerance_of(algorithm));
+        CHECK(output.gaps_untouched());
+      }
     }
   }
 }
@@ -107,9 +114,11 @@ TEST_CASE("images of several strips and segments") {
         ForwardProblem problem = network(kernel2, channels).problem(1, Bicubic::kMatlab, padding);
         problem.output = {nullptr, 1, channels, cut.height, cut.width, 0, 0, 0, 0};
         for (const cpu::Isa isa : cpu::usable_isas()) {
-          const cpu::Tiling tiling = cpu::plan_tiling(problem, cpu::engine_for(isa), cut.threads);
-          strips = std::max(strips, tiling.strips);
-          segments = std::max(segments, tiling.segments);
+          for (const cpu::Tiling& tiling : {cpu::plan_tiling(problem, cpu::engine_for(isa), cut.threads),
+                                            cpu::plan_winograd_tiling(problem, cpu::winograd_engine_for(isa), cut.threads)}) {
+            strips = std::max(strips, tiling.strips);
+            segments = std::max(segments, tiling.segments);
+          }
         }
       }
     }
@@ -141,15 +150,18 @@ TEST_CASE("the same bits with any number of threads") {
     problem.input = input.const_view();
     for (const cpu::Isa isa : cpu::usable_isas()) {
       const IsaScope scope(isa);
-      const Pixels first(Layout::kContiguous, 2, channels, scale * height, scale * width);
-      problem.output = first.view();
-      cpu::srcnn_forward(problem, serial(1));
-      for (const int threads : {2, 3, 7, 64}) {
-        const Pixels other(Layout::kContiguous, 2, channels, scale * height, scale * width);
-        problem.output = other.view();
-        cpu::srcnn_forward(problem, threads == 64 ? serial(threads) : concurrent(threads));
-        INFO("9-", kernel2, "-5, ", name_of(isa), ", threads ", threads);
-        CHECK(first.same_bits(other));
+      for (const cpu::Algorithm algorithm : kAlgorithms) {
+        const AlgorithmScope algorithm_scope(algorithm);
+        const Pixels first(Layout::kContiguous, 2, channels, scale * height, scale * width);
+        problem.output = first.view();
+        cpu::srcnn_forward(problem, serial(1));
+        for (const int threads : {2, 3, 7, 64}) {
+          const Pixels other(Layout::kContiguous, 2, channels, scale * height, scale * width);
+          problem.output = other.view();
+          cpu::srcnn_forward(problem, threads == 64 ? serial(threads) : concurrent(threads));
+          INFO("9-", kernel2, "-5, ", name_of(isa), ", ", name_of(algorithm), ", threads ", threads);
+          CHECK(first.same_bits(other));
+        }
       }
     }
   };
@@ -173,13 +185,16 @@ TEST_CASE("NaN and infinity reach exactly the pixels that the definition says") 
         problem.input = input.const_view();
         for (const cpu::Isa isa : cpu::usable_isas()) {
           const IsaScope scope(isa);
-          const Pixels output(Layout::kCropped, 1, 1, expected.height, expected.width);
-          problem.output = output.view();
-          cpu::srcnn_forward(problem, serial(7));  // strips after the harmed one use its workspace
-          INFO("9-", kernel2, "-5, x", scale, ", ", value, ", ", name_of(isa));
-          CHECK(output.max_error(expected) <= kTolerance);
-          CHECK(unharmed > 0);
-          CHECK(unharmed < static_cast<int64_t>(expected.values.size()));
+          for (const cpu::Algorithm algorithm : kAlgorithms) {
+            const AlgorithmScope algorithm_scope(algorithm);
+            const Pixels output(Layout::kCropped, 1, 1, expected.height, expected.width);
+            problem.output = output.view();
+            cpu::srcnn_forward(problem, serial(7));  // strips after the harmed one use its workspace
+            INFO("9-", kernel2, "-5, x", scale, ", ", value, ", ", name_of(isa), ", ", name_of(algorithm));
+            CHECK(output.max_error(expected) <= kTolerance);
+            CHECK(unharmed > 0);
+            CHECK(unharmed < static_cast<int64_t>(expected.values.size()));
+          }
         }
       }
     }
@@ -205,4 +220,62 @@ TEST_CASE("without SRCNN_FUSED_CPU_ISA, or with an empty one, the best instructi
   CHECK(cpu::selected_isa() == cpu::usable_isas().front());
   const IsaScope scope("");
   CHECK(cpu::selected_isa() == cpu::usable_isas().front());
+}
+
+TEST_CASE("an unknown SRCNN_FUSED_CPU_ALGO is an error that names the known ones, and the output stays as it was") {
+  const Pixels input(Layout::kContiguous, random_image(1, 1, 8, 8));
+  const Pixels output(Layout::kContiguous, 1, 1, 8, 8), untouched(Layout::kContiguous, 1, 1, 8, 8);
+  ForwardProblem problem = network(1, 1).problem(1, Bicubic::kMatlab, Padding::kZeros);
+  problem.input = input.const_view();
+  problem.output = output.view();
+  const AlgorithmScope scope("fft");
+  CHECK_THROWS_WITH_AS(cpu::srcnn_forward(problem, serial(1)),
+                       "SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, got 'fft'", std::runtime_error);
+  CHECK(output.same_bits(untouched));
+}
+
+TEST_CASE("left to itself, the forward takes Winograd for images and direct convolution for stamps") {
+  unsetenv("SRCNN_FUSED_CPU_ALGO");
+  for (const cpu::Isa isa : cpu::usable_isas()) {
+    for (const int kernel2 : kKernels2) {
+      for (const int64_t channels : {1, 3}) {
+        for (const char* name : {"", "auto"}) {
+          const AlgorithmScope scope(name);
+          INFO("9-", kernel2, "-5, ", channels, " channels, ", name_of(isa));
+          CHECK(cpu::selected_algorithm(kernel2, channels, 540, 960, isa) == cpu::Algorithm::kWinograd);
+          CHECK(cpu::selected_algorithm(kernel2, channels, 8, 8, isa) == cpu::Algorithm::kDirect);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("an image that is not finite does not change its neighbours in a batch") {
+  for (const int kernel2 : kKernels2) {
+    reference::Image image = random_image(3, 1, 20, 30);
+    ForwardProblem problem = network(kernel2, 1).problem(1, Bicubic::kMatlab, Padding::kZeros);
+    for (const cpu::Isa isa : cpu::usable_isas()) {
+      const IsaScope scope(isa);
+      const AlgorithmScope algorithm_scope(cpu::Algorithm::kWinograd);
+      const auto run = [&](const Pixels& output) {
+        const Pixels input(Layout::kContiguous, image);
+        problem.input = input.const_view();
+        problem.output = output.view();
+        cpu::srcnn_forward(problem, concurrent(3));
+      };
+      image.row(1, 0, 3)[4] = 0.5;
+      const Pixels before(Layout::kContiguous, 3, 1, 20, 30), after(Layout::kContiguous, 3, 1, 20, 30);
+      run(before);
+      image.row(1, 0, 3)[4] = std::numeric_limits<double>::infinity();
+      run(after);
+      INFO("9-", kernel2, "-5, ", name_of(isa));
+      int changed = 0;
+      after.for_each([&](float& pixel, int64_t n, int64_t, int64_t y, int64_t x) {
+        const float was = before.view().plane(n, 0)[y * 30 + x];
+        changed += n != 1 && std::memcmp(&pixel, &was, sizeof was) != 0;
+      });
+      CHECK(changed == 0);
+      CHECK(after.max_error(reference::srcnn(image, problem)) <= kWinogradTolerance);
+    }
+  }
 }

@@ -12,24 +12,12 @@
 #include "cpu/plan.h"
 #include "cpu/resample_table.h"
 #include "samples.h"
+#include "workspace.h"
 
 using namespace srcnn;
 using namespace samples;
 
 namespace {
-
-// Exactly `floats` floats, aligned as an engine wants it.
-struct Workspace {
-  explicit Workspace(int64_t floats, float value)
-      : size(static_cast<size_t>(floats)), data(static_cast<float*>(std::aligned_alloc(64, size * sizeof(float)))) {
-    std::fill(data.get(), data.get() + size, value);
-  }
-  struct Free {
-    void operator()(float* p) const { std::free(p); }
-  };
-  size_t size;
-  std::unique_ptr<float, Free> data;
-};
 
 // [out][in][ky][kx] -> [out / block][in][ky][kx][block]
 std::vector<float> pack_blocks(const ConvWeights& conv, int block) {

@@ -1,0 +1,102 @@
+#include "algorithm.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "engine.h"
+#include "winograd_engine.h"
+
+namespace srcnn::cpu {
+namespace {
+
+// Above this sums of transformed values could overflow where those of the direct convolution do not.
+constexpr float kHuge = 1e15f;
+
+// Integers, since a comparison of floats that may be NaN keeps compilers from using vectors.
+bool any_huge(const float* values, int64_t count, int64_t stride) {
+  constexpr auto kLimit = std::bit_cast<uint32_t>(kHuge);
+  uint32_t huge = 0;
+  if (stride == 1) {
+    for (int64_t i = 0; i < count; ++i) huge |= (std::bit_cast<uint32_t>(values[i]) & 0x7fffffffu) > kLimit;
+  } else {
+    for (int64_t i = 0; i < count; ++i) huge |= (std::bit_cast<uint32_t>(values[i * stride]) & 0x7fffffffu) > kLimit;
+  }
+  return huge != 0;
+}
+
+// What either algorithm costs, in vector multiply-adds. Both make whole vectors, of pixels or of tiles, and Winograd whole rows
+// of tiles from two rows above the image: on small images that decides, with the time that its weights take. Per pixel and for
+// one channel, the figures for Winograd are its multiply-adds and what the transforms were measured to add; with them the
+// measured ratios of 9-1-5 to 9-5-5 from 8x8 to 1000x6 pixels are met within a fifth.
+double direct_cost(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa) {
+  const int64_t lanes = engine_for(isa).lanes, columns = width + kKernel3 - 1;
+  const double per_pixel = (64.0 * 81 + 800) * static_cast<double>(channels) + 2048.0 * kernel2 * kernel2;
+  return static_cast<double>(height * ((columns + lanes - 1) / lanes)) * per_pixel;
+}
+
+double winograd_cost(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa) {
+  const int64_t lanes = winograd_engine_for(isa).lanes;
+  const int64_t tiles = (width + kKernel3 - 1 + kTile - 1) / kTile + (kernel2 > 1 ? 1 : 0);
+  const int64_t rows = (height + kKernel3 / 2 + kTile - 1) / kTile * kTile;
+  // conv1 waits for its loads where there are 16 registers.
+  const auto c = static_cast<double>(channels);
+  const double conv1 = lanes >= 16 ? 1400 * c + 500 : 2300 * c + 800;
+  const double conv2 = kernel2 == 1 ? 2048 : kernel2 == 3 ? 5900 : 10500;
+  // Scalar code, while vectors of half the size pass twice as fast.
+  const double weights = (lanes >= 16 ? 1 : 2) * (1.5e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.2e6 : 2.6e6));
+  return static_cast<double>(rows * kTile * ((tiles + lanes - 1) / lanes)) * (conv1 + conv2 + 900 * c) + weights;
+}
+
+bool any_huge(const ConvWeights& conv) {
+  const int64_t taps = int64_t{conv.in_channels} * conv.kernel_size * conv.kernel_size;
+  return any_huge(conv.weight, taps * conv.out_channels, 1) || any_huge(conv.bias, conv.out_channels, 1);
+}
+
+}  // namespace
+
+const char* algorithm_name(Algorithm algorithm) { return algorithm == Algorithm::kWinograd ? "winograd" : "direct"; }
+
+Algorithm selected_algorithm(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa) {
+  const char* wanted = std::getenv("SRCNN_FUSED_CPU_ALGO");
+  const std::string name = wanted == nullptr || *wanted == '\0' ? "auto" : wanted;
+  if (name == "direct") return Algorithm::kDirect;
+  if (name == "winograd") return Algorithm::kWinograd;
+  if (name != "auto") {
+    throw std::runtime_error("SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, got '" + name + "'");
+  }
+  return winograd_cost(kernel2, channels, height, width, isa) < direct_cost(kernel2, channels, height, width, isa)
+             ? Algorithm::kWinograd
+             : Algorithm::kDirect;
+}
+
+std::vector<bool> fit_for_winograd(const ForwardProblem& problem, const Threads& threads) {
+  const ImageView<const float>& in = problem.input;
+  if (any_huge(problem.conv1) || any_huge(problem.conv2) || any_huge(problem.conv3)) {
+    return std::vector<bool>(static_cast<size_t>(in.batch), false);
+  }
+  std::vector<std::atomic<bool>> huge(static_cast<size_t>(in.batch));
+  const int64_t rows = in.batch * in.channels * in.height;
+  constexpr int64_t kPixelsWorthAThread = 1 << 16;
+  const int64_t workers = std::clamp<int64_t>(rows * in.width / kPixelsWorthAThread, 1, threads.count);
+  const auto scan = [&](int64_t worker) {
+    for (int64_t row = worker * rows / workers, end = (worker + 1) * rows / workers; row < end; ++row) {
+      const int64_t y = row % in.height, plane = row / in.height, image = plane / in.channels;
+      const float* values = in.plane(image, plane % in.channels) + y * in.stride_h;
+      if (any_huge(values, in.width, in.stride_w)) huge[static_cast<size_t>(image)].store(true, std::memory_order_relaxed);
+    }
+  };
+  if (workers == 1) {
+    scan(0);
+  } else {
+    threads.run(static_cast<int>(workers), [&](int worker) { scan(worker); });
+  }
+  std::vector<bool> fit;
+  for (const std::atomic<bool>& image : huge) fit.push_back(!image.load(std::memory_order_relaxed));
+  return fit;
+}
+
+}  // namespace srcnn::cpu

@@ -1,0 +1,25 @@
+// Direct convolution or Winograd: which one a forward takes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../srcnn.h"
+#include "isa.h"
+#include "kernels.h"
+
+namespace srcnn::cpu {
+
+enum class Algorithm { kDirect, kWinograd };
+
+const char* algorithm_name(Algorithm algorithm);  // "direct", "winograd": also the values of SRCNN_FUSED_CPU_ALGO
+
+// The one SRCNN_FUSED_CPU_ALGO names; without it, or with "auto", the faster one for an output of this size;
+// never a matter of the number of threads. Throws std::runtime_error where it names none.
+Algorithm selected_algorithm(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa);
+
+// For each image, whether it and the weights are finite and not huge. A Winograd tile mixes all its pixels, so that one NaN or
+// infinity, or a value that drowns its neighbours in its rounding error, would reach pixels that do not depend on it.
+std::vector<bool> fit_for_winograd(const ForwardProblem& problem, const Threads& threads);
+
+}  // namespace srcnn::cpu

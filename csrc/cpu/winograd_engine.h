@@ -1,0 +1,70 @@
+// What the driver (winograd_forward.cpp) and the Winograd kernels of each instruction set (engine_*.cpp) say to one another.
+//
+// Rows are split into phases: column x of a row lies at [x % 4][x / 4], so that a vector holds the same column of neighbouring
+// tiles (4 x 4 pixels each) and nothing moves between lanes.
+#pragma once
+
+#include <cstdint>
+
+#include "engine.h"
+#include "winograd_transform.h"
+
+namespace srcnn::cpu {
+
+// The rows of one stage that are still needed: [slot][channel][phase][tile]. Column 0 lies `halo` columns left of the strip,
+// row 0 `halo` rows above the region.
+struct PhaseRingLayout {
+  int64_t offset;  // in the workspace, in floats
+  int slots, channels, halo;
+  int tiles;  // of a row, all their columns defined; whole vectors of tiles are made
+  int64_t phase_stride, channel_stride;
+
+  int64_t row_size() const { return channels * channel_stride; }
+  int64_t size() const { return slots * row_size(); }
+};
+
+// Values at the points of a transform, `stride` floats apart: never a multiple of 4 kB, which would put all points of a tile
+// into one set of the L1 cache.
+struct PointsLayout {
+  int64_t offset, stride;
+};
+
+// Where everything lies in a worker's workspace; made by winograd_plan.cpp for one strip width.
+struct WinogradLayout {
+  RingLayout source;  // enlargement only: source rows after horizontal resampling
+  int64_t planar;     // one input row, not yet split into phases
+  PhaseRingLayout input, hidden1, hidden2;
+  int64_t rows1;          // conv1's input after the vertical transform: [group][channel][point][phase][input.phase_stride]
+  int64_t tiles1;         // and after the horizontal one, of one vector of tiles
+  int64_t block1;         // with a 1x1 conv2: conv1's output for one vector of tiles, [row][channel][phase][lane]
+  PointsLayout rows2;     // the same three steps of conv2: [point][channel][phase][hidden1.phase_stride],
+  PointsLayout tiles2;    // [point][in channel][tile] of one row of points,
+  PointsLayout products;  // [point][out channel][tile],
+  PointsLayout halves;    // and after the horizontal inverse, [point][out channel][phase][hidden2.phase_stride]
+  int64_t zeros;          // a row of zeros for any stage
+  int64_t size;           // floats in all
+};
+
+struct WinogradPlan {
+  const ForwardProblem* problem;
+  PackedConv conv1, conv2, conv3;
+  ResampleTableView rows, columns;  // enlargement only
+  WinogradLayout layout;
+};
+
+struct WinogradEngine {
+  int lanes;
+  int conv1_channels;      // output channels computed together: the blocks of the packed weights
+  int product_channels;    // conv2 as Winograd's products
+  int product_vectors;     // vectors of tiles multiplied together, at most
+  int pointwise_channels;  // conv2 of 1x1
+  void (*forward_region)(const WinogradPlan& plan, int64_t image, const Region& region, float* workspace);
+};
+
+extern const WinogradEngine kAvx512Winograd;
+extern const WinogradEngine kAvx2Winograd;
+extern const WinogradEngine kGenericWinograd;
+
+const WinogradEngine& winograd_engine_for(Isa isa);
+
+}  // namespace srcnn::cpu

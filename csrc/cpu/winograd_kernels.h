@@ -1,0 +1,318 @@
+// The inner loops of the Winograd strip: products and transforms of tiles of 4 x 4 pixels, the lanes of a vector being
+// neighbouring tiles. Nothing here knows of borders, and nothing moves between lanes: rows come split into phases (see
+// winograd_engine.h), so that column x + k of all tiles is one load.
+//
+// Multiply-adds per output pixel of one channel, direct -> here, and the operations of the transforms (input; inverse with bias
+// and ReLU):
+//   conv1            5184 -> 1296 + 58; 530       conv2 of 9-3-5  18432 -> 4608 + 560; 260
+//   conv2 of 9-1-5   2048                         conv2 of 9-5-5  51200 -> 8192 + 1300; 450
+//   conv3             800
+// All of it runs from L1 and L2: memory sees the input once and the output once, 8 bytes a pixel. The products bound it,
+// conv1's inverse transform next (docs/cpu_kernels.md has the measurements).
+#pragma once
+
+#include <cstdint>
+
+#include "../srcnn.h"
+#include "target.h"
+#include "winograd_tile.h"
+
+namespace srcnn::cpu {
+
+// ------------------------------------------------------------------------------------------------------------- products
+
+// sum[c][v] += over `terms` of weight[c] * x[v]. weight: [term][C]; x: vector v of term k at x + k * x_stride + v * v_stride.
+template <class S, int C, int V>
+SRCNN_INLINE void add_products(const float* x, int64_t x_stride, int64_t v_stride, int terms, const float* weight,
+                               typename S::Vec (&sum)[C][V]) {
+  using Vec = typename S::Vec;
+  for (int k = 0; k < terms; ++k, x += x_stride, weight += C) {
+    Vec in[V];
+    SRCNN_UNROLL
+    for (int v = 0; v < V; ++v) in[v] = S::load(x + v * v_stride);
+    SRCNN_UNROLL
+    for (int c = 0; c < C; ++c) {
+      const Vec w = S::set1(weight[c]);
+      SRCNN_UNROLL
+      for (int v = 0; v < V; ++v) sum[c][v] = S::fma(w, in[v], sum[c][v]);
+    }
+  }
+}
+
+// One point of conv2: products[out][tile] = weight[out][in] * tiles[in][tile], for V vectors of tiles. Rows of `tiles` and
+// `products` are V vectors long.
+template <class S, int C, int V>
+__attribute__((noinline)) void multiply_tiles(const float* tiles, const float* weight, float* products) {
+  using Vec = typename S::Vec;
+  constexpr int kRow = V * S::kLanes;
+  for (int c0 = 0; c0 < kWidth2; c0 += C, weight += kWidth1 * C, products += C * kRow) {
+    Vec sum[C][V];
+    SRCNN_UNROLL
+    for (int c = 0; c < C; ++c) {
+      SRCNN_UNROLL
+      for (int v = 0; v < V; ++v) sum[c][v] = S::set1(0.0f);
+    }
+    add_products<S, C, V>(tiles, kRow, S::kLanes, kWidth1, weight, sum);
+    SRCNN_UNROLL
+    for (int c = 0; c < C; ++c) {
+      SRCNN_UNROLL
+      for (int v = 0; v < V; ++v) S::store(products + c * kRow + v * S::kLanes, sum[c][v]);
+    }
+  }
+}
+
+// A 1x1 conv2 with ReLU: one row of one vector of tiles, V phases at a time. in: [in][phase][lane].
+template <class S, int C, int V>
+__attribute__((noinline)) void conv2_pointwise(const float* in, const float* weight, const float* bias, float* out,
+                                               int64_t channel_stride, int64_t phase_stride) {
+  using Vec = typename S::Vec;
+  for (int c0 = 0; c0 < kWidth2; c0 += C, weight += kWidth1 * C, bias += C, out += C * channel_stride) {
+    for (int phase = 0; phase < kTile; phase += V) {
+      Vec sum[C][V];
+      SRCNN_UNROLL
+      for (int c = 0; c < C; ++c) {
+        SRCNN_UNROLL
+        for (int v = 0; v < V; ++v) sum[c][v] = S::set1(bias[c]);
+      }
+      add_products<S, C, V>(in + phase * S::kLanes, kTile * S::kLanes, S::kLanes, kWidth1, weight, sum);
+      SRCNN_UNROLL
+      for (int c = 0; c < C; ++c) {
+        SRCNN_UNROLL
+        for (int v = 0; v < V; ++v) {
+          S::store(out + c * channel_stride + (phase + v) * phase_stride, S::relu(sum[c][v]));
+        }
+      }
+    }
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------------- transforms
+
+// Vertical, of one channel: rows[r] -> out + point * point_stride, all phases of `tiles` tiles; both split into phases
+// `phase_stride` apart.
+template <class S, class W>
+SRCNN_INLINE void transform_rows(const float* const* rows, int64_t phase_stride, int tiles, float* out, int64_t point_stride) {
+  using Vec = typename S::Vec;
+  for (int phase = 0; phase < kTile; ++phase) {
+    for (int64_t at = phase * phase_stride, end = at + tiles; at < end; at += S::kLanes) {
+      Vec d[W::kPoints], transformed[W::kPoints];
+      SRCNN_UNROLL
+      for (int r = 0; r < W::kPoints; ++r) d[r] = S::load(rows[r] + at);
+      transform_input<S, W>(d, transformed);
+      SRCNN_UNROLL
+      for (int p = 0; p < W::kPoints; ++p) S::store(out + p * point_stride + at, transformed[p]);
+    }
+  }
+}
+
+// Horizontal, of one channel and one vector of tiles, whose columns begin at column `first` of the row.
+template <class S, class W>
+SRCNN_INLINE void transform_columns(const float* row, int first, int64_t phase_stride, float* out, int64_t point_stride) {
+  using Vec = typename S::Vec;
+  Vec d[W::kPoints], transformed[W::kPoints];
+  SRCNN_UNROLL
+  for (int k = 0; k < W::kPoints; ++k) d[k] = S::load(row + (first + k) % kTile * phase_stride + (first + k) / kTile);
+  transform_input<S, W>(d, transformed);
+  SRCNN_UNROLL
+  for (int p = 0; p < W::kPoints; ++p) S::store(out + p * point_stride, transformed[p]);
+}
+
+// ---------------------------------------------------------------------------------------------------------------- conv1
+
+inline constexpr int kGroups = kKernel1 / Winograd3::kR;  // nine taps are three groups of three
+inline constexpr int kConv1Rows = kTile + kKernel1 - 1;   // input rows of four output rows
+inline constexpr int kConv1Points = Winograd3::kPoints;
+inline constexpr int kConv1TilePoints = kConv1Points * kConv1Points;
+
+// Vertical transform of 12 input rows, once per strip and group of rows. out: [group][channel][point][phase][phase_stride].
+template <class S>
+__attribute__((noinline)) void conv1_transform_rows(const float* const* rows, int channels, int64_t channel_stride,
+                                                    int64_t phase_stride, int tiles, float* out) {
+  for (int group = 0; group < kGroups; ++group) {
+    for (int c = 0; c < channels; ++c, out += kConv1Points * kTile * phase_stride) {
+      const float* from[kConv1Points];
+      for (int r = 0; r < kConv1Points; ++r) from[r] = rows[Winograd3::kR * group + r] + c * channel_stride;
+      transform_rows<S, Winograd3>(from, phase_stride, tiles, out, kTile * phase_stride);
+    }
+  }
+}
+
+// Horizontal transform of one vector of tiles. rows: as conv1_transform_rows left them, at the first tile;
+// out: [horizontal point][vertical group, horizontal group, channel][vertical point][lane].
+template <class S>
+__attribute__((noinline)) void conv1_transform_columns(const float* rows, int channels, int64_t phase_stride, float* out) {
+  const int64_t term_stride = kConv1Points * S::kLanes, point_stride = kGroups * kGroups * channels * term_stride;
+  for (int group = 0; group < kGroups; ++group) {
+    for (int c = 0; c < channels; ++c) {
+      for (int point = 0; point < kConv1Points; ++point, rows += kTile * phase_stride) {
+        const auto columns = [&]<int kGroup>() __attribute__((always_inline)) {
+          float* to = out + ((group * kGroups + kGroup) * channels + c) * term_stride + point * S::kLanes;
+          transform_columns<S, Winograd3>(rows, Winograd3::kR * kGroup, phase_stride, to, point_stride);
+        };
+        columns.template operator()<0>();
+        columns.template operator()<1>();
+        columns.template operator()<2>();
+      }
+    }
+  }
+}
+
+// Products, sums over groups and channels, inverse transforms and ReLU of four rows of one vector of tiles. A column of six
+// points times C channels stays in registers over all terms, and its vertical inverse is taken there.
+// weight: [out / C][horizontal point][term][vertical point][C]; out[r]: row r, first tile, channel 0.
+template <class S, int C>
+__attribute__((noinline)) void conv1_tiles(const float* tiles, int terms, const float* weight, const float* bias,
+                                           float* const* out, int64_t channel_stride, int64_t phase_stride) {
+  using Vec = typename S::Vec;
+  alignas(64) float half[C][kTile][kConv1Points][S::kLanes];  // after the vertical inverse
+  for (int c0 = 0; c0 < kWidth1; c0 += C) {
+    const float* x = tiles;
+    for (int column = 0; column < kConv1Points; ++column) {
+      Vec sum[C][kConv1Points];
+      SRCNN_UNROLL
+      for (int c = 0; c < C; ++c) {
+        SRCNN_UNROLL
+        for (int p = 0; p < kConv1Points; ++p) sum[c][p] = S::set1(0.0f);
+      }
+      for (int k = 0; k < terms; ++k, x += kConv1Points * S::kLanes, weight += kConv1Points * C) {
+        SRCNN_UNROLL
+        for (int p = 0; p < kConv1Points; ++p) {
+          const Vec in = S::load(x + p * S::kLanes);
+          SRCNN_UNROLL
+          for (int c = 0; c < C; ++c) sum[c][p] = S::fma(S::set1(weight[p * C + c]), in, sum[c][p]);
+        }
+      }
+      SRCNN_UNROLL
+      for (int c = 0; c < C; ++c) {
+        Vec rows[kTile];
+        transform_output<S, Winograd3>(sum[c], rows);
+        SRCNN_UNROLL
+        for (int r = 0; r < kTile; ++r) S::store(half[c][r][column], rows[r]);
+      }
+    }
+    for (int c = 0; c < C; ++c) {
+      const Vec b = S::set1(bias[c0 + c]);
+      SRCNN_UNROLL
+      for (int r = 0; r < kTile; ++r) {
+        Vec m[kConv1Points], y[kTile];
+        SRCNN_UNROLL
+        for (int p = 0; p < kConv1Points; ++p) m[p] = S::load(half[c][r][p]);
+        transform_output<S, Winograd3>(m, y);
+        float* to = out[r] + (c0 + c) * channel_stride;
+        SRCNN_UNROLL
+        for (int phase = 0; phase < kTile; ++phase) S::store(to + phase * phase_stride, S::relu(y[phase] + b));
+      }
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------- conv2 of 9-3-5 and 9-5-5
+
+// Vertical transform of the rows of F1 under four rows of F2, once per strip. out: [point][channel][phase][phase_stride].
+template <class S, class W>
+__attribute__((noinline)) void conv2_transform_rows(const float* const* rows, int64_t channel_stride, int64_t phase_stride,
+                                                    int tiles, float* out, int64_t point_stride) {
+  for (int c = 0; c < kWidth1; ++c, out += kTile * phase_stride) {
+    const float* from[W::kPoints];
+    for (int r = 0; r < W::kPoints; ++r) from[r] = rows[r] + c * channel_stride;
+    transform_rows<S, W>(from, phase_stride, tiles, out, point_stride);
+  }
+}
+
+// Horizontal transform of `vectors` vectors of tiles of one vertical point. out: [point][channel][vectors * lanes].
+template <class S, class W>
+__attribute__((noinline)) void conv2_transform_columns(const float* rows, int64_t phase_stride, int vectors, float* out,
+                                                       int64_t point_stride) {
+  const int64_t width = vectors * S::kLanes;
+  for (int c = 0; c < kWidth1; ++c, rows += kTile * phase_stride, out += width) {
+    for (int v = 0; v < vectors; ++v) {
+      transform_columns<S, W>(rows + v * S::kLanes, 0, phase_stride, out + v * S::kLanes, point_stride);
+    }
+  }
+}
+
+// Horizontal inverse of the products of one vertical point. products: [point][out][vectors * lanes];
+// out: [out][phase][phase_stride].
+template <class S, class W>
+__attribute__((noinline)) void conv2_inverse_columns(const float* products, int64_t point_stride, int vectors, float* out,
+                                                     int64_t phase_stride) {
+  using Vec = typename S::Vec;
+  const int64_t width = vectors * S::kLanes;
+  for (int c = 0; c < kWidth2; ++c, products += width, out += kTile * phase_stride) {
+    for (int v = 0; v < vectors; ++v) {
+      Vec m[W::kPoints], y[kTile];
+      SRCNN_UNROLL
+      for (int p = 0; p < W::kPoints; ++p) m[p] = S::load(products + p * point_stride + v * S::kLanes);
+      transform_output<S, W>(m, y);
+      SRCNN_UNROLL
+      for (int phase = 0; phase < kTile; ++phase) S::store(out + phase * phase_stride + v * S::kLanes, y[phase]);
+    }
+  }
+}
+
+// Vertical inverse, bias and ReLU: four rows of F2. halves: [point][out][phase][phase_stride].
+template <class S, class W>
+__attribute__((noinline)) void conv2_inverse_rows(const float* halves, int64_t point_stride, int64_t phase_stride, int tiles,
+                                                  const float* bias, float* const* out, int64_t channel_stride) {
+  using Vec = typename S::Vec;
+  for (int c = 0; c < kWidth2; ++c, halves += kTile * phase_stride) {
+    const Vec b = S::set1(bias[c]);
+    for (int phase = 0; phase < kTile; ++phase) {
+      for (int64_t at = phase * phase_stride, end = at + tiles; at < end; at += S::kLanes) {
+        Vec m[W::kPoints], y[kTile];
+        SRCNN_UNROLL
+        for (int p = 0; p < W::kPoints; ++p) m[p] = S::load(halves + p * point_stride + at);
+        transform_output<S, W>(m, y);
+        SRCNN_UNROLL
+        for (int r = 0; r < kTile; ++r) S::store(out[r] + c * channel_stride + at, S::relu(y[r] + b));
+      }
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------------------- conv3
+
+// Four rows of one vector of tiles of one output channel, P phases at a time, direct: a column of five taps and 4 x P sums stay
+// in registers, and one load serves up to four rows. rows[r]: first tile of channel 0 of input row r of 8;
+// weight: [in][kx][ky]; sums: [row][phase][lane].
+template <class S, int P>
+__attribute__((noinline)) void conv3_tiles(const float* const* rows, int64_t channel_stride, int64_t phase_stride,
+                                           const float* weight, float bias, float* sums) {
+  using Vec = typename S::Vec;
+  int64_t column[kTile + kKernel3 - 1];
+  for (int k = 0; k < kTile + kKernel3 - 1; ++k) column[k] = k % kTile * phase_stride + k / kTile;
+  for (int phase = 0; phase < kTile; phase += P) {
+    Vec sum[kTile][P];
+    SRCNN_UNROLL
+    for (int o = 0; o < kTile; ++o) {
+      SRCNN_UNROLL
+      for (int p = 0; p < P; ++p) sum[o][p] = S::set1(bias);
+    }
+    const float* taps = weight;
+    for (int64_t i = 0, at = 0; i < kWidth2; ++i, at += channel_stride) {
+      for (int kx = 0; kx < kKernel3; ++kx, taps += kKernel3) {
+        Vec w[kKernel3];
+        SRCNN_UNROLL
+        for (int ky = 0; ky < kKernel3; ++ky) w[ky] = S::set1(taps[ky]);
+        SRCNN_UNROLL
+        for (int r = 0; r < kTile + kKernel3 - 1; ++r) {
+          SRCNN_UNROLL
+          for (int p = 0; p < P; ++p) {
+            const Vec x = S::load(rows[r] + at + column[phase + p + kx]);
+            SRCNN_UNROLL
+            for (int o = 0; o < kTile; ++o) {
+              if (r - o >= 0 && r - o < kKernel3) sum[o][p] = S::fma(w[r - o], x, sum[o][p]);
+            }
+          }
+        }
+      }
+    }
+    SRCNN_UNROLL
+    for (int o = 0; o < kTile; ++o) {
+      SRCNN_UNROLL
+      for (int p = 0; p < P; ++p) S::store(sums + (o * kTile + phase + p) * S::kLanes, sum[o][p]);
+    }
+  }
+}
+
+}  // namespace srcnn::cpu

@@ -1,0 +1,188 @@
+#include "winograd_plan.h"
+
+#include <algorithm>
+
+#include "pack.h"
+#include "workspace.h"
+
+namespace srcnn::cpu {
+namespace {
+
+// Tiles of F1 in the widest strip. Rings and transformed rows of one worker take about 38 kB a tile with a 5x5 conv2, and 6 kB
+// with a 1x1; 32, 48 and 64 tiles measured alike, since what is used at a time is a row of points.
+constexpr int64_t kWidestTiles = 48, kWidestTilesPointwise = 96;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Tiles of F1 beyond those of F2 in a strip.
+int64_t extra_tiles(int kernel2) { return kernel2 == 1 ? 0 : 1; }
+
+}  // namespace
+
+Tiling plan_winograd_tiling(const ForwardProblem& problem, const WinogradEngine& engine, int threads) {
+  const int64_t width = problem.output.width, height = problem.output.height, batch = problem.output.batch;
+  const int kernel2 = problem.conv2.kernel_size;
+  const int64_t extra = extra_tiles(kernel2), halo = kKernel3 / 2;
+  const int64_t halo_rows = 2 * halo + 2 * (kernel2 / 2);
+  const int64_t widest = (kernel2 == 1 ? kWidestTilesPointwise : kWidestTiles) / engine.lanes;
+
+  // Whole vectors of tiles; among all ways to cut, the one whose longest worker has least to do.
+  Tiling best{};
+  double best_cost = 0;
+  for (int64_t vectors = widest; vectors >= 1; --vectors) {
+    const int64_t room = kTile * (vectors * engine.lanes - extra) - 2 * halo;
+    if (room <= 0) break;
+    const int64_t strip_width = std::min(width, room);
+    const int64_t strips = ceil_div(width, strip_width);
+    const int64_t made = ceil_div(ceil_div(strip_width + 2 * halo, kTile) + extra, engine.lanes);
+    const int64_t most_segments = std::max<int64_t>(1, std::min<int64_t>(height / 16, 4 * threads));
+    for (int64_t cut = 1; cut <= most_segments; ++cut) {
+      if (cut > 1 && batch * strips * (cut - 1) >= 4 * threads) break;  // enough jobs for an even share
+      const int64_t segment_height = round_up(ceil_div(height, cut), kTile);
+      const int64_t segments = ceil_div(height, segment_height);
+      const Tiling tiling{width, height, strip_width, segment_height, strips, segments};
+      const int64_t rounds = ceil_div(tiling.jobs(batch), threads);
+      const double cost = static_cast<double>(rounds) * static_cast<double>(std::min(height, segment_height) + halo_rows) *
+                          static_cast<double>(made);
+      if (best.strips == 0 || cost < best_cost) {
+        best = tiling;
+        best_cost = cost;
+      }
+    }
+  }
+  return best;
+}
+
+WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const WinogradEngine& engine, int64_t strip_width) {
+  const int kernel2 = problem.conv2.kernel_size;
+  const int64_t lanes = engine.lanes, channels = problem.input.channels;
+  const int halo2 = kKernel3 / 2, halo1 = halo2 + kernel2 / 2, halo0 = halo1 + kKernel1 / 2;
+
+  // Tiles that matter of each stage, backwards from the output. A tile mixes all its columns, so that they are defined to its
+  // end; the vectors that follow are not, and harm no one, since lanes are not mixed.
+  const int64_t tiles2 = ceil_div(strip_width + 2 * halo2, kTile);
+  const int64_t tiles1 = tiles2 + extra_tiles(kernel2);
+  const int64_t tiles0 = tiles1 + (kKernel1 - 1) / kTile;
+  // Rows hold whole vectors of the stage's own and of the next one's tiles, which begin up to two tiles further right.
+  const auto ring = [&](int slots, int64_t count, int halo, int64_t tiles) {
+    const int64_t phase = round_up(round_up(tiles, lanes) + 2, kLineFloats);
+    // An odd number of cache lines, so that the channels of a row do not all fall into the same cache sets.
+    return PhaseRingLayout{
+        0, slots, static_cast<int>(count), halo, static_cast<int>(tiles), phase, kTile * phase + kLineFloats};
+  };
+
+  WinogradLayout layout{};
+  layout.input = ring(kTile + kKernel1 - 1, channels, halo0, tiles0);
+  layout.hidden2 = ring(2 * kTile, kWidth2, halo2, tiles2);
+  if (problem.scale > 1) layout.source = plan_ring(4, channels, 0, round_up(tiles0 * kTile, lanes));
+  // Groups of four rows: whatever rows four of F2 or of the output want lie in two of them.
+  if (kernel2 > 1) layout.hidden1 = ring(2 * kTile, kWidth1, halo1, tiles1);
+
+  const auto place = [&](int64_t floats) {
+    const int64_t at = layout.size;
+    layout.size += round_up(floats, kLineFloats);
+    return at;
+  };
+  layout.source.offset = place(layout.source.size());
+  layout.planar = place(channels * layout.source.stride);
+  layout.input.offset = place(layout.input.size());
+  layout.hidden1.offset = place(layout.hidden1.size());
+  layout.hidden2.offset = place(layout.hidden2.size());
+
+  constexpr int64_t kGroups = kKernel1 / Winograd3::kR, kPoints1 = Winograd3::kPoints;
+  layout.rows1 = place(kGroups * channels * kPoints1 * kTile * layout.input.phase_stride);
+  layout.tiles1 = place(kPoints1 * kPoints1 * kGroups * kGroups * channels * lanes);
+  if (kernel2 == 1) {
+    layout.block1 = place(int64_t{kTile} * kWidth1 * kTile * lanes);
+  } else {
+    const int64_t points = kTile + kernel2 - 1, width = engine.product_vectors * lanes;
+    const auto place_points = [&](int64_t floats) {
+      const int64_t stride = (round_up(floats, kLineFloats) / kLineFloats | 1) * kLineFloats;
+      return PointsLayout{place(points * stride), stride};
+    };
+    layout.rows2 = place_points(kWidth1 * kTile * layout.hidden1.phase_stride);
+    layout.tiles2 = place_points(kWidth1 * width);
+    layout.products = place_points(kWidth2 * width);
+    layout.halves = place_points(kWidth2 * kTile * layout.hidden2.phase_stride);
+  }
+  layout.zeros = place(std::max({layout.input.row_size(), layout.hidden1.row_size(), layout.hidden2.row_size()}));
+  return layout;
+}
+
+namespace {
+
+// u[p][q] = sum over i, j of G[p][i] G[q][j] weight[i * row_stride + j]
+template <class W, class Store>
+void transform_weight(const float* weight, int row_stride, const Store& store) {
+  for (int p = 0; p < W::kPoints; ++p) {
+    double row[W::kR] = {};
+    for (int i = 0; i < W::kR; ++i) {
+      for (int j = 0; j < W::kR; ++j) row[j] += W::kWeight.at[p][i] * static_cast<double>(weight[i * row_stride + j]);
+    }
+    for (int q = 0; q < W::kPoints; ++q) {
+      double sum = 0;
+      for (int j = 0; j < W::kR; ++j) sum += W::kWeight.at[q][j] * row[j];
+      store(p, q, static_cast<float>(sum));
+    }
+  }
+}
+
+std::vector<float> pack_conv1(const ConvWeights& conv, int block) {
+  constexpr int n = Winograd3::kPoints, r = Winograd3::kR, kGroups = kKernel1 / r;
+  const int terms = kGroups * kGroups * conv.in_channels;
+  std::vector<float> packed(static_cast<size_t>(conv.out_channels) * n * n * terms);
+  for (int o = 0; o < conv.out_channels; ++o) {
+    for (int i = 0; i < conv.in_channels; ++i) {
+      const float* taps = conv.weight + (o * conv.in_channels + i) * kKernel1 * kKernel1;
+      for (int group = 0; group < kGroups * kGroups; ++group) {
+        const int term = group * conv.in_channels + i;
+        float* to = packed.data() + static_cast<size_t>(o / block) * n * terms * n * block + o % block;
+        transform_weight<Winograd3>(taps + group / kGroups * r * kKernel1 + group % kGroups * r, kKernel1,
+                                    [&](int p, int q, float u) { to[((q * terms + term) * n + p) * block] = u; });
+      }
+    }
+  }
+  return packed;
+}
+
+template <class W>
+std::vector<float> pack_conv2(const ConvWeights& conv, int block, const Threads& threads) {
+  constexpr int n = W::kPoints;
+  const size_t products = static_cast<size_t>(conv.out_channels) * conv.in_channels;
+  std::vector<float> packed(products * n * n);
+  const auto pack = [&](int o) {
+    for (int i = 0; i < conv.in_channels; ++i) {
+      float* to = packed.data() + (o / block * conv.in_channels + i) * block + o % block;
+      transform_weight<W>(conv.weight + (o * conv.in_channels + i) * W::kR * W::kR, W::kR,
+                          [&](int p, int q, float u) { to[static_cast<size_t>(p * n + q) * products] = u; });
+    }
+  };
+  // Nearly a millisecond of work with 5x5 kernels: too much for one of many threads.
+  constexpr int kShare = 8;  // output channels
+  const int shares = (conv.out_channels + kShare - 1) / kShare;
+  const int workers = std::min(threads.count, shares);
+  threads.run(workers, [&](int worker) {
+    for (int share = worker; share < shares; share += workers) {
+      for (int o = share * kShare; o < std::min(conv.out_channels, (share + 1) * kShare); ++o) pack(o);
+    }
+  });
+  return packed;
+}
+
+}  // namespace
+
+WinogradWeights::WinogradWeights(const ForwardProblem& problem, const WinogradEngine& engine, const Threads& threads)
+    : conv1(pack_conv1(problem.conv1, engine.conv1_channels)), conv3(pack_columns(problem.conv3)) {
+  switch (problem.conv2.kernel_size) {
+    case 1:
+      conv2 = pack_channel_blocks(problem.conv2, engine.pointwise_channels);
+      break;
+    case 3:
+      conv2 = pack_conv2<Winograd3>(problem.conv2, engine.product_channels, threads);
+      break;
+    default:
+      conv2 = pack_conv2<Winograd5>(problem.conv2, engine.product_channels, threads);
+  }
+}
+
+}  // namespace srcnn::cpu

@@ -1,0 +1,313 @@
+// The Winograd forward of one strip, four rows at a time:
+//
+//   bicubic or copied row -> split into phases -> ring of 12 rows -> conv1 + ReLU, 4 rows -> ring of 8 rows (f2 > 1)
+//                                                 -> conv2 + ReLU, 4 rows -> ring of 8 rows -> conv3 -> 4 rows of output
+//
+// As in strip.h, borders are a property of the rings, no row is made twice and columns only in the halo of a strip. Groups of
+// rows and tiles of columns begin at the same places of the image however it is cut, so that every cut gives the same bits.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "resample_rows.h"
+#include "winograd_engine.h"
+#include "winograd_kernels.h"
+
+namespace srcnn::cpu {
+
+// The last rows of one stage, split into phases, made `kTile` rows at a time.
+template <class S>
+class PhaseRing {
+ public:
+  PhaseRing(const PhaseRingLayout& layout, const WinogradPlan& plan, const Region& region, float* workspace)
+      : layout_(layout),
+        rows_(workspace + layout.offset),
+        zeros_(workspace + plan.layout.zeros),
+        padding_(plan.problem->padding),
+        height_(plan.problem->output.height),
+        top_(region.y0 - layout.halo),
+        next_(top_) {
+    const int64_t left = layout.halo - region.x0;
+    const int64_t right = plan.problem->output.width - region.x0 + layout.halo;
+    const int columns = layout.tiles * kTile;
+    outside_left_ = static_cast<int>(left > 0 ? left : 0);
+    outside_right_ = static_cast<int>(right < columns ? right : columns);
+  }
+
+  const PhaseRingLayout& layout() const { return layout_; }
+  int outside_left() const { return outside_left_; }    // columns left of the image
+  int outside_right() const { return outside_right_; }  // first column right of it, or past the row
+
+  // Row r of the stage; rows outside the image are what the padding says.
+  const float* row(int64_t r) const {
+    if (r < 0 || r >= height_) {
+      if (padding_ == Padding::kZeros) return zeros_;
+      r = r < 0 ? 0 : height_ - 1;
+    }
+    return memory(r);
+  }
+
+  // Calls make(first row, memory of its rows) for all groups of kRows rows up to row `last` that have not been made, but for
+  // those outside the image, and pads the sides.
+  template <int kRows, class Make>
+  void advance(int64_t last, const Make& make) {
+    for (; next_ <= last && next_ < height_; next_ += kRows) {
+      if (next_ + kRows <= 0) continue;
+      float* rows[kRows];
+      for (int r = 0; r < kRows; ++r) rows[r] = memory(next_ + r);
+      make(next_, rows);
+      if (outside_left_ == 0 && outside_right_ == layout_.tiles * kTile) continue;
+      for (int r = 0; r < kRows; ++r) pad_sides(rows[r]);
+    }
+  }
+
+ private:
+  float* memory(int64_t r) const { return rows_ + (r - top_) % layout_.slots * layout_.row_size(); }
+
+  int64_t at(int column) const { return column % kTile * layout_.phase_stride + column / kTile; }
+
+  void pad_sides(float* memory) const {
+    const bool zeros = padding_ == Padding::kZeros;
+    for (int c = 0; c < layout_.channels; ++c, memory += layout_.channel_stride) {
+      const float left = zeros ? 0.0f : memory[at(outside_left_)];
+      const float right = zeros ? 0.0f : memory[at(outside_right_ - 1)];
+      for (int x = 0; x < outside_left_; ++x) memory[at(x)] = left;
+      for (int x = outside_right_; x < layout_.tiles * kTile; ++x) memory[at(x)] = right;
+    }
+  }
+
+  const PhaseRingLayout layout_;
+  float* rows_;
+  const float* zeros_;
+  const Padding padding_;
+  const int64_t height_, top_;
+  int outside_left_, outside_right_;
+  int64_t next_;  // first row not made yet
+};
+
+// How many registers an instruction set has decides the blocks: 32 with AVX-512, else 16.
+template <class S>
+struct WinogradBlocks {
+  static constexpr bool kManyRegisters = S::kLanes >= 16;
+  static constexpr int kConv1Channels = kManyRegisters ? 4 : 2;    // x 6 points
+  static constexpr int kProductChannels = kManyRegisters ? 8 : 4;  // x kProductVectors
+  static constexpr int kProductVectors = kManyRegisters ? 2 : 3;
+  static constexpr int kPointwiseChannels = kManyRegisters ? 8 : 4;  // x 2 phases
+  static constexpr int kConv3Phases = kManyRegisters ? 4 : 2;        // x 4 rows
+};
+
+template <class S, int F2>
+class WinogradStrip {
+  using Blocks = WinogradBlocks<S>;
+  using W2 = Winograd<kTile, F2 == 1 ? 3 : F2>;  // not used with 1
+
+ public:
+  WinogradStrip(const WinogradPlan& plan, int64_t image, const Region& region, float* workspace)
+      : plan_(plan),
+        problem_(*plan.problem),
+        layout_(plan.layout),
+        image_(image),
+        region_(region),
+        workspace_(workspace),
+        input_(layout_.input, plan, region, workspace),
+        hidden1_(layout_.hidden1, plan, region, workspace),
+        hidden2_(layout_.hidden2, plan, region, workspace),
+        first_column_(region.x0 - layout_.input.halo + input_.outside_left()),
+        input_width_(input_.outside_right() - input_.outside_left()),
+        enlarged_(problem_.input, image, 0, plan.rows, plan.columns, layout_.source, workspace, first_column_, input_width_) {}
+
+  void run() {
+    for (int64_t y = region_.y0; y < region_.y1; y += kTile) {
+      hidden2_.template advance<kTile>(y + kTile - 1 + kKernel3 / 2,
+                                       [&](int64_t r, float* const* rows) { make_hidden2(r, rows); });
+      make_output(y);
+    }
+  }
+
+ private:
+  // --- input: a row of the enlarged image, columns inside the image only, split into phases; the ring pads the rest.
+  void make_input(int64_t r, float* row) {
+    const ImageView<const float>& in = problem_.input;
+    const PhaseRingLayout& layout = input_.layout();
+    float* planar = workspace_ + layout_.planar;
+    const int64_t planar_stride = layout_.source.stride;
+    if (problem_.scale > 1) enlarged_.make(r, planar, planar_stride);
+    for (int c = 0; c < layout.channels; ++c, row += layout.channel_stride) {
+      const float* source = planar + c * planar_stride;
+      int64_t stride = 1;
+      if (problem_.scale == 1) {
+        source = in.plane(image_, c) + r * in.stride_h + first_column_ * in.stride_w;
+        stride = in.stride_w;
+      }
+      split(source, stride, row);
+    }
+  }
+
+  void split(const float* source, int64_t stride, float* row) const {
+    const int64_t phase_stride = input_.layout().phase_stride;
+    int column = input_.outside_left();
+    const int end = input_.outside_right();
+    const auto one = [&] {
+      row[column % kTile * phase_stride + column / kTile] = *source;
+      ++column;
+      source += stride;
+    };
+    while (column < end && column % kTile != 0) one();
+    for (float* to = row + column / kTile; column + kTile <= end; column += kTile, source += kTile * stride, ++to) {
+      SRCNN_UNROLL
+      for (int p = 0; p < kTile; ++p) to[p * phase_stride] = source[p * stride];
+    }
+    while (column < end) one();
+  }
+
+  // --- conv1: rows r .. r + 3 at out[0 .. 3], one vector of tiles after the other, each handed to `use` when it is made.
+  template <class Out, class Use>
+  void conv1(int64_t r, int tiles, int64_t channel_stride, int64_t phase_stride, const Out& out, const Use& use) {
+    input_.template advance<1>(r + kTile - 1 + kKernel1 / 2,
+                               [&](int64_t row, float* const* memory) { make_input(row, memory[0]); });
+    const PhaseRingLayout& in = input_.layout();
+    const float* rows[kConv1Rows];
+    for (int i = 0; i < kConv1Rows; ++i) rows[i] = input_.row(r - kKernel1 / 2 + i);
+    float* transformed = workspace_ + layout_.rows1;
+    float* columns = workspace_ + layout_.tiles1;
+    conv1_transform_rows<S>(rows, in.channels, in.channel_stride, in.phase_stride, in.tiles, transformed);
+    for (int t = 0; t < tiles; t += S::kLanes) {
+      conv1_transform_columns<S>(transformed + t, in.channels, in.phase_stride, columns);
+      float* to[kTile];
+      for (int i = 0; i < kTile; ++i) to[i] = out(i, t);
+      conv1_tiles<S, Blocks::kConv1Channels>(columns, kGroups * kGroups * in.channels, plan_.conv1.weight, plan_.conv1.bias, to,
+                                             channel_stride, phase_stride);
+      use(t);
+    }
+  }
+
+  void make_hidden1(int64_t r, float* const* rows) {
+    const PhaseRingLayout& layout = hidden1_.layout();
+    conv1(r, layout.tiles, layout.channel_stride, layout.phase_stride, [&](int i, int t) { return rows[i] + t; }, [](int) {});
+  }
+
+  // --- conv2
+  void make_hidden2(int64_t r, float* const* rows) {
+    if constexpr (F2 == 1) {
+      conv1_and_pointwise(r, rows);
+    } else {
+      hidden1_.template advance<kTile>(r + kTile - 1 + F2 / 2,
+                                       [&](int64_t first, float* const* made) { make_hidden1(first, made); });
+      conv2(r, rows);
+    }
+  }
+
+  // A 1x1 conv2 needs no neighbours: each vector of tiles of conv1 is used up while it is in L1 and L2.
+  void conv1_and_pointwise(int64_t r, float* const* rows) {
+    const PhaseRingLayout& layout = hidden2_.layout();
+    constexpr int64_t kRow = int64_t{kWidth1} * kTile * S::kLanes;
+    float* block = workspace_ + layout_.block1;
+    conv1(
+        r, layout.tiles, kTile * S::kLanes, S::kLanes, [&](int i, int) { return block + i * kRow; },
+        [&](int t) {
+          for (int i = 0; i < kTile; ++i) {
+            conv2_pointwise<S, Blocks::kPointwiseChannels, 2>(block + i * kRow, plan_.conv2.weight, plan_.conv2.bias,
+                                                              rows[i] + t, layout.channel_stride, layout.phase_stride);
+          }
+        });
+  }
+
+  void conv2(int64_t r, float* const* out) {
+    const PhaseRingLayout& in = hidden1_.layout();
+    const PhaseRingLayout& layout = hidden2_.layout();
+    constexpr int n = W2::kPoints;
+    float* transformed = workspace_ + layout_.rows2.offset;
+    float* tiles = workspace_ + layout_.tiles2.offset;
+    float* products = workspace_ + layout_.products.offset;
+    float* halves = workspace_ + layout_.halves.offset;
+    const float* rows[n];
+    for (int i = 0; i < n; ++i) rows[i] = hidden1_.row(r - F2 / 2 + i);
+    conv2_transform_rows<S, W2>(rows, in.channel_stride, in.phase_stride, in.tiles, transformed, layout_.rows2.stride);
+    // One row of points at a time: its transformed tiles and products stay in L1 and L2, its weights serve the whole strip.
+    const int vectors = (layout.tiles + S::kLanes - 1) / S::kLanes;
+    for (int point = 0; point < n; ++point) {
+      for (int done = 0; done < vectors;) {
+        // As even as can be: a lone vector at the end would leave multiply-adds waiting for one another.
+        const int blocks = (vectors - done + Blocks::kProductVectors - 1) / Blocks::kProductVectors;
+        const int v = (vectors - done + blocks - 1) / blocks;
+        const float* row = transformed + point * layout_.rows2.stride + done * S::kLanes;
+        float* half = halves + point * layout_.halves.stride + done * S::kLanes;
+        conv2_transform_columns<S, W2>(row, in.phase_stride, v, tiles, layout_.tiles2.stride);
+        const float* weight = plan_.conv2.weight + static_cast<int64_t>(point) * n * kWidth1 * kWidth2;
+        for (int p = 0; p < n; ++p, weight += kWidth1 * kWidth2) {
+          multiply<Blocks::kProductVectors>(v, tiles + p * layout_.tiles2.stride, weight,
+                                            products + p * layout_.products.stride);
+        }
+        conv2_inverse_columns<S, W2>(products, layout_.products.stride, v, half, layout.phase_stride);
+        done += v;
+      }
+    }
+    conv2_inverse_rows<S, W2>(halves, layout_.halves.stride, layout.phase_stride, layout.tiles, plan_.conv2.bias, out,
+                              layout.channel_stride);
+  }
+
+  template <int V>
+  static void multiply(int v, const float* tiles, const float* weight, float* products) {
+    if constexpr (V > 1) {
+      if (v < V) return multiply<V - 1>(v, tiles, weight, products);
+    }
+    multiply_tiles<S, Blocks::kProductChannels, V>(tiles, weight, products);
+  }
+
+  // --- conv3
+  void make_output(int64_t y) const {
+    const PhaseRingLayout& in = hidden2_.layout();
+    const ImageView<float>& output = problem_.output;
+    const int rows_wanted = static_cast<int>(region_.y1 - y < kTile ? region_.y1 - y : kTile);
+    const float* first[kTile + kKernel3 - 1];
+    for (int r = 0; r < kTile + kKernel3 - 1; ++r) first[r] = hidden2_.row(y - kKernel3 / 2 + r);
+    for (int64_t x = region_.x0; x < region_.x1; x += kTile * S::kLanes) {
+      const float* rows[kTile + kKernel3 - 1];
+      for (int r = 0; r < kTile + kKernel3 - 1; ++r) rows[r] = first[r] + (x - region_.x0) / kTile;
+      const int columns = static_cast<int>(region_.x1 - x < kTile * S::kLanes ? region_.x1 - x : kTile * S::kLanes);
+      for (int64_t c = 0; c < output.channels; ++c) {
+        alignas(64) float sums[kTile][kTile][S::kLanes];
+        const float* weight = plan_.conv3.weight + c * kWidth2 * kKernel3 * kKernel3;
+        conv3_tiles<S, Blocks::kConv3Phases>(rows, in.channel_stride, in.phase_stride, weight, plan_.conv3.bias[c], sums[0][0]);
+        for (int o = 0; o < rows_wanted; ++o) {
+          float* to = output.plane(image_, c) + (y + o) * output.stride_h + x;
+          for (int i = 0; i < columns; ++i) to[i] = sums[o][i % kTile][i / kTile];
+        }
+      }
+    }
+  }
+
+  const WinogradPlan& plan_;
+  const ForwardProblem& problem_;
+  const WinogradLayout& layout_;
+  const int64_t image_;
+  const Region region_;
+  float* workspace_;
+  PhaseRing<S> input_, hidden1_, hidden2_;
+  const int64_t first_column_;  // of the image, in an input row
+  const int input_width_;       // columns of an input row inside the image
+  ResampledRows<S> enlarged_;
+};
+
+template <class S>
+void winograd_region(const WinogradPlan& plan, int64_t image, const Region& region, float* workspace) {
+  switch (plan.problem->conv2.kernel_size) {
+    case 1:
+      return WinogradStrip<S, 1>(plan, image, region, workspace).run();
+    case 3:
+      return WinogradStrip<S, 3>(plan, image, region, workspace).run();
+    default:
+      return WinogradStrip<S, 5>(plan, image, region, workspace).run();
+  }
+}
+
+template <class S>
+constexpr WinogradEngine make_winograd_engine() {
+  using Blocks = WinogradBlocks<S>;
+  return {
+      S::kLanes,          Blocks::kConv1Channels, Blocks::kProductChannels, Blocks::kProductVectors, Blocks::kPointwiseChannels,
+      &winograd_region<S>};
+}
+
+}  // namespace srcnn::cpu

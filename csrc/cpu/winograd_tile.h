@@ -1,0 +1,93 @@
+// Winograd's transforms on vectors: each lane is another tile, so no transform moves data between lanes. The coefficients are
+// compile-time constants: zeros vanish, ones become additions.
+#pragma once
+
+#include "target.h"
+#include "winograd_transform.h"
+
+namespace srcnn::cpu {
+
+// sum + coefficient * x
+template <class S, float kCoefficient>
+SRCNN_INLINE typename S::Vec add_term(typename S::Vec sum, typename S::Vec x) {
+  if constexpr (kCoefficient == 0.0f) {
+    return sum;
+  } else if constexpr (kCoefficient == 1.0f) {
+    return sum + x;
+  } else if constexpr (kCoefficient == -1.0f) {
+    return sum - x;
+  } else {
+    return S::fma(S::set1(kCoefficient), x, sum);
+  }
+}
+
+// The terms K, K - 2, ... of one row of B, added to a sum.
+template <class S, class W, int kRow, int K>
+SRCNN_INLINE typename S::Vec add_input_terms(typename S::Vec sum, const typename S::Vec* d) {
+  if constexpr (K < 0) {
+    return sum;
+  } else {
+    constexpr auto kCoefficient = static_cast<float>(W::kInput.at[kRow][K]);
+    return add_input_terms<S, W, kRow, K - 2>(add_term<S, kCoefficient>(sum, d[K]), d);
+  }
+}
+
+// The terms K, K - 2, ... alone.
+template <class S, class W, int kRow, int K>
+SRCNN_INLINE typename S::Vec input_terms(const typename S::Vec* d) {
+  constexpr auto kCoefficient = static_cast<float>(W::kInput.at[kRow][K]);
+  static_assert(kCoefficient != 0.0f);
+  if constexpr (kCoefficient == 1.0f) {
+    return add_input_terms<S, W, kRow, K - 2>(d[K], d);
+  } else {
+    return add_input_terms<S, W, kRow, K - 2>(S::mul(S::set1(kCoefficient), d[K]), d);
+  }
+}
+
+// out = B d
+template <class S, class W>
+SRCNN_INLINE void transform_input(const typename S::Vec* d, typename S::Vec* out) {
+  constexpr int n = W::kPoints;
+  out[0] = input_terms<S, W, 0, n - 2>(d);
+  out[n - 1] = input_terms<S, W, n - 1, n - 1>(d);
+  const auto pair = [&]<int kRow>() __attribute__((always_inline)) {
+    const typename S::Vec even = input_terms<S, W, kRow, n - 2>(d), odd = input_terms<S, W, kRow, n - 3>(d);
+    out[kRow] = even + odd;
+    out[kRow + 1] = even - odd;
+  };
+  pair.template operator()<1>();
+  pair.template operator()<3>();
+  if constexpr (n > 6) pair.template operator()<5>();
+}
+
+// y = A m
+template <class S, class W>
+SRCNN_INLINE void transform_output(const typename S::Vec* m, typename S::Vec* y) {
+  constexpr int n = W::kPoints;
+  using Vec = typename S::Vec;
+  Vec sum[3], difference[3];
+  SRCNN_UNROLL
+  for (int p = 0; p < n / 2 - 1; ++p) {
+    sum[p] = m[2 * p + 1] + m[2 * p + 2];
+    difference[p] = m[2 * p + 1] - m[2 * p + 2];
+  }
+  const auto row = [&]<int kRow>() __attribute__((always_inline)) {
+    const Vec* half = kRow % 2 == 0 ? sum : difference;
+    constexpr auto kSecond = static_cast<float>(W::kOutput.at[kRow][3]);
+    Vec total = add_term<S, kSecond>(half[0], half[1]);  // the first pair is +1, -1
+    if constexpr (n > 6) {
+      constexpr auto kThird = static_cast<float>(W::kOutput.at[kRow][5]);
+      total = add_term<S, kThird>(total, half[2]);
+    }
+    if constexpr (kRow == 0) total = total + m[0];
+    if constexpr (kRow == W::kM - 1) total = total + m[n - 1];
+    y[kRow] = total;
+  };
+  static_assert(W::kM == kTile && kTile == 4);
+  row.template operator()<0>();
+  row.template operator()<1>();
+  row.template operator()<2>();
+  row.template operator()<3>();
+}
+
+}  // namespace srcnn::cpu
