@@ -78,14 +78,15 @@ struct ForwardMmaConfig {
   int warps;
   int strip_width;  // output columns of a block's strip
   int blocks_per_sm;
-  // conv2's weights do not fit into shared memory: they pass through it for every row, a step of channels at a time, from a
-  // workspace in global memory that holds them as fragments.
+  // conv2's weights, but for 1x1, are packed into a workspace in global memory first. Each block copies them from there into
+  // shared memory, or, where they do not fit, passes them through it for every row, a step at a time.
   bool stream_weight2;
-  int weight2_bytes;  // of all fragments
+  int weight2_bytes;  // of the workspace
+
   ForwardMmaShared shared;
 
   int threads() const { return 32 * warps; }
-  int workspace_bytes() const { return stream_weight2 ? weight2_bytes : 0; }
+  int workspace_bytes() const { return weight2_bytes; }
   std::string describe() const;
 };
 

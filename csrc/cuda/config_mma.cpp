@@ -39,6 +39,21 @@ ForwardMmaShared lay_out(const ForwardShape& shape, int per_unit, int columns, b
   return at;
 }
 
+// Of a multiprocessor, by the rate of mma.sync on Hopper: 5 / 8 of 2048 multiply-adds of 16 bits.
+double estimated_cycles(const ForwardShape& shape, OperandFormat format, const ForwardMmaConfig& config,
+                        const ForwardTiling& tiling, const DeviceLimits& device) {
+  const int c = shape.channels, k2 = shape.kernel2;
+  const double macs = 8.0 * format.per_unit * kWidth1 * conv1_steps(c, format.per_unit) + 2048.0 * k2 * k2 + 1024.0 * c;
+  const double cycles_per_pixel = macs * format.products * 2 / format.per_unit / 1280;
+  // The blocks that an SM really gets take turns; few warps leave it idle at their barriers.
+  const double blocks = static_cast<double>((tiling.blocks + device.sm_count - 1) / device.sm_count);
+  const double idle = 4.0 / (config.warps * blocks) * (config.stream_weight2 ? 1.5 : 1.0);
+  // A block's start: about 50 instructions for each weight that it unpacks, four warps at a time.
+  const double weights = 5184.0 * c + (k2 == 1 ? 2048 : 0) + 800.0 * c;
+  const double start = weights * 50 / 32 / std::min(4.0, config.warps * blocks) * blocks + 5000;
+  return start + tiling.rows * config.columns * blocks * cycles_per_pixel * (1.0 + idle);
+}
+
 }  // namespace
 
 std::string ForwardMmaConfig::describe() const {
@@ -65,16 +80,13 @@ bool choose_forward_mma_config(const ForwardShape& shape, OperandFormat format, 
                                strip_width,
                                1,
                                stream,
-                               weight2_steps(kernel2, format.per_unit) * weight2_step_bytes(kernel2),
+                               kernel2 == 1 ? 0 : weight2_steps(kernel2, format.per_unit) * weight2_step_bytes(kernel2),
                                lay_out(shape, format.per_unit, columns, stream, device.shared_gap)};
     if (strip_width < kTilePixels || candidate.shared.size > device.shared_memory_per_block) continue;
     // 1 KiB of each block's shared memory is the driver's. Registers hold 8 warps of 255 each.
     candidate.blocks_per_sm = std::max(1, std::min(device.shared_memory_per_sm / (candidate.shared.size + 1024), 8 / warps));
     const ForwardTiling tiling = tile_forward(shape, strip_width, 1, candidate.blocks_per_sm, device);
-    // The blocks that an SM really gets take turns; few warps leave it idle at their barriers.
-    const double blocks = static_cast<double>((tiling.blocks + device.sm_count - 1) / device.sm_count);
-    const double idle = 4.0 / (warps * blocks) * (stream ? 1.5 : 1.0);
-    const double cost = tiling.rows * columns * blocks * (1.0 + idle);
+    const double cost = estimated_cycles(shape, format, candidate, tiling, device);
     if (best_cost == 0 || cost < best_cost) {
       best_cost = cost;
       config = candidate;

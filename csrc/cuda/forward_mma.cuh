@@ -62,23 +62,27 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
   if (!replicate) r = max(r, 0);
 
   // ---- The strip's first rows of the input. Of the strip before, others may still be reading taps, but nothing written here.
-  LoadedRow<Net> next;
   {
     if (problem.scale > 1) {
       input.tabulate_columns(input_column, ring_columns(b));
       __syncthreads();
     }
     const int row = max(r, 0), last = min(height - 1, row + kReach1);
-    constexpr int kBatch = Net::kChannels == 1 ? 3 : 1;  // rows under way at a time
-    LoadedRow<Net> rows[kBatch];
-    for (int y = max(0, row - kReach1); y <= last; y += kBatch) {
+    if constexpr (Net::kChannels > 1) {
+#pragma unroll 1
+      for (int y = max(0, row - kReach1); y <= last; ++y) copy_row(b, input, input_column, y);
+    } else {
+      constexpr int kBatch = 3;  // rows under way at a time
+      LoadedRow<Net> rows[kBatch];
+      for (int y = max(0, row - kReach1); y <= last; y += kBatch) {
 #pragma unroll
-      for (int k = 0; k < kBatch; ++k) {
-        if (y + k <= last) load_row(b, input, input_column, y + k, rows[k]);
-      }
+        for (int k = 0; k < kBatch; ++k) {
+          if (y + k <= last) load_row(b, input, input_column, y + k, rows[k]);
+        }
 #pragma unroll
-      for (int k = 0; k < kBatch; ++k) {
-        if (y + k <= last) store_row(b, y + k, rows[k]);
+        for (int k = 0; k < kBatch; ++k) {
+          if (y + k <= last) store_row(b, input, input_column, y + k, rows[k]);
+        }
       }
     }
     find_units(b, row);
@@ -99,6 +103,7 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
     if (inside && row != made) {
       made = row;
       const int wanted = row + 1 + kReach1;  // of the input, next
+      LoadedRow<Net> next;
       if (Net::kLoadsAhead && wanted < height) load_row(b, input, input_column, wanted, next);
       Sums<Net::kTiles, kWidth1 / 8> hidden1;
       conv1(b, row, hidden1);
@@ -109,8 +114,11 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
         if constexpr (Net::kWgmma) ptx::fence_proxy_async();
       }
       if (wanted < height) {
-        if (!Net::kLoadsAhead) load_row(b, input, input_column, wanted, next);
-        store_row(b, wanted, next);
+        if constexpr (Net::kLoadsAhead) {
+          store_row(b, input, input_column, wanted, next);
+        } else {
+          copy_row(b, input, input_column, wanted);
+        }
       }
       if (row + 1 < height) find_units(b, row + 1);
     }
@@ -179,12 +187,13 @@ template <class Net>
 void launch(const ForwardMmaParams<typename Net::Image>& params, cudaStream_t stream) {
   const auto kernel = srcnn_forward_mma_kernel<Net>;
   const int shared_bytes = params.config.shared.size;
-  if (params.config.stream_weight2) {
+  if (params.config.workspace_bytes() > 0) {
     SRCNN_LAUNCH(srcnn_pack_weights2_kernel<Net>, 64, 256, 0, stream, params.problem.conv2.weight,
                  static_cast<typename Net::Stored*>(params.workspace));
     check(cudaGetLastError(), "srcnn_pack_weights2_kernel");
   }
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes), "cudaFuncSetAttribute");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, 100), "cudaFuncSetAttribute");
   SRCNN_LAUNCH(kernel, params.tiling.blocks, params.config.threads(), shared_bytes, stream, params);
   check(cudaGetLastError(), "srcnn_forward_mma_kernel");
 }

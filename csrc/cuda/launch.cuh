@@ -12,7 +12,9 @@
 namespace srcnn::cuda {
 
 inline void check(cudaError_t status, const char* what) {
-  if (status != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // forgets it: the next call is not to find it again
+  throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
 }
 
 // Exact products and sums in float, any GPU; instantiated for float, Half and BFloat16.

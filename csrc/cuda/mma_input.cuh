@@ -9,7 +9,7 @@
 
 namespace srcnn::cuda {
 
-// This thread's share of a row, for all channels.
+// This thread's share of a row.
 template <class Net>
 struct LoadedRow {
   static constexpr int kCount = Net::kPixelsPerThread + 1;  // of threads * kPixelsPerThread + 8 columns
@@ -22,37 +22,58 @@ __device__ __forceinline__ int ring_columns(const MmaBlock<Net>& b) {
 }
 
 template <class Net>
-__device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
-                                         int first_column, int row, LoadedRow<Net>& loaded) {
-  const Window rows = input.row_window(row);
-  const int columns = ring_columns(b);
+__device__ __forceinline__ void load_channel(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
+                                             int first_column, int row, const Window& rows, int c,
+                                             float (&value)[LoadedRow<Net>::kCount]) {
 #pragma unroll
-  for (int c = 0; c < Net::kChannels; ++c) {
-#pragma unroll
-    for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
-      const int j = threadIdx.x + k * blockDim.x;
-      if (j < columns) loaded.value[c][k] = input.pixel(c, row, rows, first_column + j, j);
-    }
+  for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
+    const int j = threadIdx.x + k * blockDim.x;
+    if (j < ring_columns(b)) value[k] = input.load(c, row, rows, first_column + j, j);
   }
 }
 
 template <class Net>
-__device__ __forceinline__ void store_row(const MmaBlock<Net>& b, int row, const LoadedRow<Net>& loaded) {
+__device__ __forceinline__ void store_channel(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
+                                              int first_column, int row, int c, const float (&value)[LoadedRow<Net>::kCount]) {
   using Operand = typename Net::Operand;
-  const int columns = ring_columns(b), stride = mma_input_stride(b.p.config.columns);
+  const int stride = mma_input_stride(b.p.config.columns);
   auto* ring = b.template at<typename Net::Stored>(b.p.config.shared.input) +
-               row % kInputSlots * (Net::kChannels * Operand::kCopies * stride);
+               (row % kInputSlots * Net::kChannels + c) * Operand::kCopies * stride;
 #pragma unroll
+  for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
+    const int j = threadIdx.x + k * blockDim.x;
+    if (j >= ring_columns(b)) continue;
+    const auto stored = input.template finished<Operand>(value[k], first_column + j);
+    ring[j] = stored;
+    if (Operand::kCopies == 2 && j > 0) ring[j + stride - 1] = stored;
+  }
+}
+
+template <class Net>
+__device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
+                                         int first_column, int row, LoadedRow<Net>& loaded) {
+  const Window rows = input.row_window(row);
+#pragma unroll
+  for (int c = 0; c < Net::kChannels; ++c) load_channel(b, input, first_column, row, rows, c, loaded.value[c]);
+}
+
+template <class Net>
+__device__ __forceinline__ void store_row(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
+                                          int first_column, int row, const LoadedRow<Net>& loaded) {
+#pragma unroll
+  for (int c = 0; c < Net::kChannels; ++c) store_channel(b, input, first_column, row, c, loaded.value[c]);
+}
+
+// Both at once, where registers are short: a channel at a time.
+template <class Net>
+__device__ __forceinline__ void copy_row(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
+                                         int first_column, int row) {
+  const Window rows = input.row_window(row);
+#pragma unroll 1
   for (int c = 0; c < Net::kChannels; ++c) {
-#pragma unroll
-    for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
-      const int j = threadIdx.x + k * blockDim.x;
-      if (j >= columns) continue;
-      const auto value = Operand::stored(loaded.value[c][k]);
-      auto* to = ring + c * Operand::kCopies * stride + j;
-      to[0] = value;
-      if (Operand::kCopies == 2 && j > 0) to[stride - 1] = value;
-    }
+    float value[LoadedRow<Net>::kCount];
+    load_channel(b, input, first_column, row, rows, c, value);
+    store_channel(b, input, first_column, row, c, value);
   }
 }
 

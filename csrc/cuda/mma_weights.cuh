@@ -1,8 +1,10 @@
 // The weights as fragments of mma's B in shared memory: for each step of k and two tiles of 8 columns, what each lane needs of
 // them as one 16-byte load. Each weight is read once, in the order of global memory, and written where it belongs.
 //
-// They stay for a block's whole life, but for conv2's where they do not fit: those are packed into global memory first, and
-// pass through a ring of buffers in shared memory, a step at a time.
+// They stay for a block's whole life. conv2's of 3x3 and 5x5, which are many, are packed by a kernel of their own into global
+// memory, for all blocks to copy; where they do not fit into shared memory they pass through a ring of buffers there, a step
+// at a time.
+
 #pragma once
 
 #include "mma_block.cuh"
@@ -31,7 +33,7 @@ __device__ __forceinline__ int weight2_element(int step, int unit, int part, int
 }
 
 // store(i, weight[i]) for all i < count, shared out among threads. Many loads are under way before the first store, behind
-// which the compiler would not move them: one at a time, 9-5-5 would wait for global memory for 60 us.
+// which the compiler would not move them: one at a time, each would wait for global memory.
 template <class T, class Store>
 __device__ __forceinline__ void for_each_weight(const T* weight, int count, int thread, int threads, const Store& store) {
   constexpr int kBatch = 16;
@@ -113,9 +115,14 @@ __device__ void load_weights(const MmaBlock<Net>& b) {
   clear_fragments(b, at.weight3, Net::kConv3Steps * Net::kChannels * kTapTiles / 2);
   __syncthreads();
   load_weights1(b);
-  if (!b.p.config.stream_weight2) {
+  if constexpr (Net::kKernel2 == 1) {
     pack_weights2<Net>(b.p.problem.conv2.weight, b.template at<typename Net::Stored>(at.weight2), threadIdx.x, blockDim.x);
+  } else if (!b.p.config.stream_weight2) {
+    const uint4* from = static_cast<const uint4*>(b.p.workspace);
+    uint4* to = b.template at<uint4>(at.weight2);
+    for (int i = threadIdx.x; i < b.p.config.weight2_bytes / 16; i += blockDim.x) ptx::cp_async<16>(to + i, from + i);
   }
+
   load_weights3(b);
   for (int i = threadIdx.x; i < kWidth1; i += blockDim.x) {
     b.template at<float>(at.bias1)[i] = to_float(b.p.problem.conv1.bias[i]);
@@ -123,6 +130,7 @@ __device__ void load_weights(const MmaBlock<Net>& b) {
   for (int i = threadIdx.x; i < kWidth2; i += blockDim.x) {
     b.template at<float>(at.bias2)[i] = to_float(b.p.problem.conv2.bias[i]);
   }
+  ptx::cp_async_wait_all();
   if constexpr (Net::kWgmma) ptx::fence_proxy_async();
   __syncthreads();
 }

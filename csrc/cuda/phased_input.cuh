@@ -16,6 +16,12 @@ struct Window {  // the 4 source samples of an output position
   float weight[4];
 };
 
+__device__ __forceinline__ float as_bits(float a) { return a; }
+template <class T>
+__device__ __forceinline__ float as_bits(T a) {
+  return __uint_as_float(a.bits);
+}
+
 struct PhaseTables {
   int* first;          // [scale]: first sample of output position `phase`, which may be negative
   float4* weight;      // [scale]
@@ -84,12 +90,13 @@ struct PhasedInput {
     return scale == 1 ? Window{} : window(r, static_cast<int>(image.height));
   }
 
-  // Channel c of the pixel in row r, whose window is `rows`, and column x, which is number j of the tabulated ones; what the
-  // padding says outside.
-  __device__ __forceinline__ float pixel(int c, int r, const Window& rows, int x, int j) const {
-    if (padding == Padding::kZeros && (x < 0 || x >= width)) return 0.0f;
+  // Channel c of the pixel in row r, whose window is `rows`, and column x, which is number j of the tabulated ones; columns
+  // outside are the edge column. For a scale of 1 these are the bits as they lie in memory: nothing is done with them before
+  // finished(), so that nobody waits for them.
+  __device__ __forceinline__ float load(int c, int r, const Window& rows, int x, int j) const {
     const T* plane = image.plane(n, c);
-    if (scale == 1) return to_float(plane[r * image.stride_h + min(max(x, 0), width - 1) * image.stride_w]);
+    if (scale == 1) return as_bits(plane[r * image.stride_h + min(max(x, 0), width - 1) * image.stride_w]);
+
     const int4 index = tables.column_index[j];
     const float4 weight = tables.column_weight[j];
     float sum = 0.0f;
@@ -103,6 +110,18 @@ struct PhasedInput {
       sum = fmaf(rows.weight[k], inner, sum);
     }
     return sum;
+  }
+
+  // What was loaded for column x, as Operand keeps it; outside the image what the padding says.
+  template <class Operand>
+  __device__ __forceinline__ typename Operand::Stored finished(float loaded, int x) const {
+    if (padding == Padding::kZeros && (x < 0 || x >= width)) return Operand::stored(0.0f);
+    if (scale > 1) return Operand::stored(loaded);
+    if constexpr (Operand::kPerUnit == 2) {
+      return T{static_cast<uint16_t>(__float_as_uint(loaded))};
+    } else {
+      return Operand::stored(loaded);
+    }
   }
 };
 

@@ -21,10 +21,10 @@ __device__ __forceinline__ void wgmma_step(float (&sum)[N][4], uint64_t a, uint6
   }
 }
 
-template <int kPending, int M, int N>
+template <int M, int N>
 __device__ __forceinline__ void wait_for_sums(Sums<M, N>& sum) {
   static_assert(M == 2);
-  ptx::wgmma_wait<kPending>(sum[0], sum[1]);
+  ptx::wgmma_wait<0>(sum[0], sum[1]);
 }
 
 template <class Net>
@@ -46,21 +46,21 @@ __device__ __forceinline__ void conv2_give_wgmma(const MmaBlock<Net>& b, Weight2
   };
 
   // ptxas (13.0) makes each instruction wait for the one before; the block's other warpgroup has the tensor cores meanwhile.
+  fence();
   if (b.p.config.stream_weight2) {
 #pragma unroll 1
     for (int q = 0; q < Net::kConv2Steps; ++q) {
 #pragma unroll 1
       for (int kx = 0; kx < kKernel2; ++kx) {
         const uint64_t columns = weight + next_weights2(b, stream) * kWeight2Words<Net>;
-        fence();
+        ptx::wgmma_fence();
         multiply_step(row + kx, columns);
         ptx::wgmma_commit();
-        wait_for_sums<1>(sum);  // the step before this one has been multiplied: its buffer is free after the next barrier
+        ptx::wgmma_wait<1>();  // the step before this one has been multiplied: its buffer is free after the next barrier
       }
       row += 2 * chunk / 16;
     }
   } else {
-    fence();
 #pragma unroll 1
     for (int q = 0; q < Net::kConv2Steps; ++q) {
 #pragma unroll
@@ -70,7 +70,7 @@ __device__ __forceinline__ void conv2_give_wgmma(const MmaBlock<Net>& b, Weight2
     }
     ptx::wgmma_commit();
   }
-  wait_for_sums<0>(sum);
+  wait_for_sums(sum);
 }
 
 }  // namespace srcnn::cuda

@@ -121,13 +121,16 @@ TEST_CASE("a kernel that is forced and cannot do it says why") {
   CHECK(choose_forward(full_hd(5), Element::kFloat, false, "tf32x3", hopper).why == "forced");
 }
 
-TEST_CASE("conv2's weights are streamed where they do not fit, through a workspace of their size") {
+TEST_CASE("conv2's weights pass through a workspace of their size, and are streamed where they do not fit") {
   const ForwardPlan resident = choose_forward(full_hd(5), Element::kHalf, false, "auto", limits_of(90));
-  CHECK(resident.mma.workspace_bytes() == 0);
+  CHECK_FALSE(resident.mma.stream_weight2);
+  CHECK(resident.mma.workspace_bytes() == 32 * 64 * 25 * 2);
+  CHECK(choose_forward(full_hd(1), Element::kHalf, false, "auto", limits_of(90)).mma.workspace_bytes() == 0);
   const ForwardPlan tf32 = choose_forward(full_hd(5), Element::kFloat, true, "auto", limits_of(90));
   CHECK(tf32.mma.stream_weight2);
   CHECK(tf32.mma.workspace_bytes() == 32 * 64 * 25 * 4);
   CHECK(contains(tf32.describe(), "conv2 weights streamed"));
   const ForwardPlan consumer = choose_forward(full_hd(5), Element::kHalf, false, "auto", limits_of(89));
+  CHECK(consumer.mma.stream_weight2);
   CHECK(consumer.mma.workspace_bytes() == 32 * 64 * 25 * 2);
 }

@@ -214,7 +214,7 @@ planted_fault(wgmma_no_fence_for_hidden1
 
 planted_fault(wgmma_no_wait
   FILE wgmma_conv2.cuh COMPILE ${wgmma}
-  OLD [=[  wait_for_sums<0>(sum);
+  OLD [=[  wait_for_sums(sum);
 ]=]
   NEW [=[]=]
   CASE 3,1,wgmma,zeros,1,1,6,9,90 CAUGHT error)
