@@ -28,7 +28,7 @@ ForwardMmaShared lay_out(const ForwardShape& shape, int per_unit, int columns, b
   place(at.units, 2 * copies * conv1_steps(c, per_unit) * kStepUnits * 4);
   if (kernel2 > 1) place(at.hidden1, hidden1_chunks(per_unit) * hidden1_pixels(columns) * 16);
   place(at.taps, kTapPairs * tap_stride(columns) * 8);
-  if (keeps_open_rows(c, per_unit)) place(at.open_rows, (kKernel3 - 1) * c * columns * 4);
+  if (keeps_open_rows(kernel2, c, per_unit)) place(at.open_rows, (kKernel3 - 1) * c * columns * 4);
   if (shape.scale > 1) {
     const int scale = static_cast<int>(shape.scale);
     place(at.phase_first, scale * 4);

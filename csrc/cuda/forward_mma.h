@@ -51,7 +51,9 @@ SRCNN_HOST_DEVICE constexpr int mma_input_stride(int columns) { return columns +
 // Pairs of floats per pair of taps: 32 bytes modulo 128, so that the 4 pairs x 4 pixels of half a warp fall into 32 banks.
 SRCNN_HOST_DEVICE constexpr int tap_stride(int columns) { return columns + 4; }
 // The sums of output rows that are not finished yet: in shared memory, or in registers where these are not short.
-SRCNN_HOST_DEVICE constexpr bool keeps_open_rows(int channels, int per_unit) { return channels > 1 || per_unit == 1; }
+SRCNN_HOST_DEVICE constexpr bool keeps_open_rows(int kernel2, int channels, int per_unit) {
+  return kernel2 == 5 || channels > 1 || per_unit == 1;
+}
 // Pixels per row of conv1's output, for a conv2 that reads its neighbours: 64 bytes modulo 128 for a chunk of 16 bytes a pixel.
 SRCNN_HOST_DEVICE constexpr int hidden1_pixels(int columns) { return columns + 4; }
 SRCNN_HOST_DEVICE constexpr int hidden1_chunks(int per_unit) { return kWidth1 / (4 * per_unit); }

@@ -10,7 +10,7 @@ namespace srcnn::cuda {
 template <class Net>
 struct OpenRows {
   static constexpr int kRows = kKernel3 - 1;
-  static constexpr bool kShared = keeps_open_rows(Net::kChannels, Net::kPerUnit);
+  static constexpr bool kShared = keeps_open_rows(Net::kKernel2, Net::kChannels, Net::kPerUnit);
   float kept[kShared ? 1 : Net::kPixelsPerThread][kRows] = {};
 
   __device__ __forceinline__ float* at(const MmaBlock<Net>& b, int c, int i) {
