@@ -25,12 +25,12 @@ template <class Net>
 __device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
                                          int first_column, int row, LoadedRow<Net>& loaded) {
   const Window rows = input.row_window(row);
-  const int columns = ring_columns(b);
+  const int columns = ring_columns(b), thread = opaque(threadIdx.x);
 #pragma unroll
   for (int c = 0; c < Net::kChannels; ++c) {
 #pragma unroll
     for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
-      const int j = threadIdx.x + k * blockDim.x;
+      const int j = thread + k * blockDim.x;
       if (j < columns) loaded.value[c][k] = input.pixel(c, row, rows, first_column + j, j);
     }
   }
@@ -39,14 +39,14 @@ __device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const PhasedInp
 template <class Net>
 __device__ __forceinline__ void store_row(const MmaBlock<Net>& b, int row, const LoadedRow<Net>& loaded) {
   using Operand = typename Net::Operand;
-  const int columns = ring_columns(b), stride = mma_input_stride(b.p.config.columns);
+  const int columns = ring_columns(b), stride = mma_input_stride(b.p.config.columns), thread = opaque(threadIdx.x);
   auto* ring = b.template at<typename Net::Stored>(b.p.config.shared.input) +
                row % kInputSlots * (Net::kChannels * Operand::kCopies * stride);
 #pragma unroll
   for (int c = 0; c < Net::kChannels; ++c) {
 #pragma unroll
     for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
-      const int j = threadIdx.x + k * blockDim.x;
+      const int j = thread + k * blockDim.x;
       if (j >= columns) continue;
       const auto value = Operand::stored(loaded.value[c][k]);
       auto* to = ring + c * Operand::kCopies * stride + j;
@@ -76,7 +76,7 @@ __device__ void find_units(const MmaBlock<Net>& b, int r) {
   constexpr int kCopies = Net::Operand::kCopies, kRowUnits = row_units(Net::kPerUnit), kUnits = Net::kConv1Steps * kStepUnits;
   const int stride = mma_input_stride(b.p.config.columns), height = static_cast<int>(b.p.problem.output.height);
   int* table = unit_table(b, r);
-  for (int i = threadIdx.x; i < kCopies * kUnits; i += blockDim.x) {
+  for (int i = opaque(threadIdx.x); i < kCopies * kUnits; i += blockDim.x) {
     const int parity = i / kUnits;
     // Beyond the last unit weights are zero; any pixels that the row reads will do.
     const int unit = i % kUnits < conv1_units(Net::kChannels, Net::kPerUnit) ? i % kUnits : 0;
