@@ -41,9 +41,11 @@ class Gpu:
 
 
 # Dense rates = TFLOPS / (2 x multiprocessors x clock) of the papers' tables of specifications.
-MICRO = "arXiv 2402.13499"  # measured on an A100, an RTX 4090 and an H800; see docs/kernels.md
+# L2: A100 5120 bytes a clock (its whitepaper); others as measured by arXiv 2402.13499, 3942 on an
+# H800 and 2.6 times less on an RTX 4090, or taken to be as that one.
+MICRO = "arXiv 2402.13499"
 GPUS = [
-    Gpu("T4", 75, 40, 1590, 0, 0, 64, 32, "Turing architecture whitepaper (WP-09183), table 4"),
+    Gpu("T4", 75, 40, 1590, 0, 0, 64, 12, "Turing architecture whitepaper (WP-09183), table 4"),
     Gpu("A100", 80, 108, 1410, 1024, 512, 64, 47, "A100 architecture whitepaper, tables 1 to 3"),
     Gpu("RTX 3090", 86, 82, 1695, 256, 128, 128, 12, "GA102 architecture whitepaper, table 9"),
     Gpu("RTX 4090", 89, 128, 2520, 256, 128, 128, 12, "Ada architecture whitepaper, appendix A"),
@@ -85,12 +87,12 @@ class Stage:
 # counts, which scripts/kernel_sass.py shows.
 
 
-def mma_stages(kernel: str, launch: dict[str, Any]) -> list[Stage]:
+def mma_stages(launch: dict[str, Any]) -> list[Stage]:
     """csrc/cuda/forward_mma.cuh. A step of k is 8 units of 32 bits; a tile 16 pixels x 8 channels.
 
     A warp has `tiles` x 16 pixels, which share each load of weights.
     """
-    kernel2, c = launch["kernel2"], launch["channels"]
+    kernel, kernel2, c = launch["kernel"], launch["kernel2"], launch["channels"]
     per_unit = 4 // launch["element_bytes"]
     products = 3 if kernel == "tf32x3" else 1
     tiles = 1 if products > 1 else 4 if kernel2 == 1 else 2
@@ -102,8 +104,8 @@ def mma_stages(kernel: str, launch: dict[str, Any]) -> list[Stage]:
         made = steps * columns * tiles * products
         # two tiles of weights are 16 bytes per lane: one load, four wavefronts
         issue = made + steps * (loads + columns // 2)
-        if products > 1:  # high and low part of each word: 4 of a tile of A, 2 of one of B
-            issue += steps * 2 * (4 * tiles + 2 * columns)
+        if products > 1:  # high and low part of each word: 4 of a tile of A, 2 of one of B. About
+            issue += steps * 6 * (4 * tiles + 2 * columns)  # 6 instructions, says the machine code
         return Stage(
             name,
             rows,
@@ -153,7 +155,7 @@ def mma_stages(kernel: str, launch: dict[str, Any]) -> list[Stage]:
     return stages
 
 
-def fma_stages(kernel: str, launch: dict[str, Any]) -> list[Stage]:
+def fma_stages(launch: dict[str, Any]) -> list[Stage]:
     """csrc/cuda/forward_fma.cu: a thread has 4 positions and an eighth of the channels."""
     kernel2, c = launch["kernel2"], launch["channels"]
     halo1, halo2 = 2 * (KERNEL3 // 2 + kernel2 // 2), 2 * (KERNEL3 // 2)
@@ -248,7 +250,7 @@ def estimate(gpu: Gpu, launch: dict[str, Any]) -> Estimate:
     jobs = launch["strips"] * launch["segments"]
     most = jobs_of_the_busiest(jobs, launch["blocks"], gpu.multiprocessors)
     totals, staged = dict.fromkeys(rates, 0.0), 0.0
-    for stage in count(kernel, launch):
+    for stage in count(launch):
         # in the rows that the busiest multiprocessor makes, a segment's halo included
         rows = min(HEIGHT, launch["segment_height"] + stage.rows)
         units = most * rows * launch["columns"] / 32 / gpu.mhz
