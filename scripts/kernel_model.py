@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,27 +226,30 @@ def jobs_of_the_busiest(jobs: int, blocks: int, multiprocessors: int) -> int:
     return max(taken)
 
 
-def start_clocks(launch: dict[str, Any], jobs: int) -> float:
+def start_clocks(launch: dict[str, Any], jobs: int) -> int:
     """Loads that nothing overlaps: all weights, 4 at a time, and a strip's first 9 rows."""
     if launch["kernel"] == "fma":
         return 0
-    streamed = launch["streamed_bytes"] > 0
-    weights = multiply_adds(launch["kernel2"], launch["channels"])
-    weights -= streamed * WIDTH1 * WIDTH2 * launch["kernel2"] ** 2
-    batches = math.ceil(weights / launch["threads"] / 4)
-    return batches * LATENCY_L2 + KERNEL1 * LATENCY * math.ceil(jobs / launch["blocks_per_sm"])
+    streamed = int(launch["streamed_bytes"] > 0)
+    kernel2 = int(launch["kernel2"])
+    weights = multiply_adds(kernel2, int(launch["channels"]))
+    weights -= streamed * WIDTH1 * WIDTH2 * kernel2**2
+    batches = math.ceil(weights / int(launch["threads"]) / 4)
+    strips = math.ceil(jobs / int(launch["blocks_per_sm"]))
+    return batches * LATENCY_L2 + KERNEL1 * LATENCY * strips
 
 
 def estimate(gpu: Gpu, launch: dict[str, Any]) -> Estimate:
-    kernel, c = launch["kernel"], launch["channels"]
+    kernel, c = str(launch["kernel"]), int(launch["channels"])
     count = fma_stages if kernel == "fma" else mma_stages
     tensor = gpu.tensor_16bit if launch["element_bytes"] == 2 else gpu.tensor_tf32
-    rates = {  # per multiprocessor and clock
+    columns = float(launch["columns"])
+    rates: dict[str, Callable[[Stage], float]] = {  # clocks of a multiprocessor
         "tensor cores": lambda s: (s.mma / gpu.mma_share + s.wgmma) / tensor if tensor else 0,
         "FMA": lambda s: s.fma * 32 / gpu.fma,
         "shared memory": lambda s: s.wavefronts * 128 / SHARED_BYTES,
         "issue": lambda s: s.issue / ISSUE,
-        "L2": lambda s: s.l2_bytes / (launch["columns"] / 32) / gpu.l2_bytes,
+        "L2": lambda s: s.l2_bytes / (columns / 32) / gpu.l2_bytes,
     }
     jobs = launch["strips"] * launch["segments"]
     most = jobs_of_the_busiest(jobs, launch["blocks"], gpu.multiprocessors)
