@@ -16,6 +16,13 @@ struct LoadedRow {
   float value[Net::kChannels][kCount];
 };
 
+// Addresses are worked out afresh for each row (see `afresh`); but TF32 9-1-5 of three channels spills if they are, on sm_120.
+template <class Net>
+__device__ __forceinline__ int column_thread() {
+  constexpr bool kKept = Net::kKernel2 == 1 && Net::kPerUnit == 1 && Net::Operand::kProducts == 1;
+  return kKept ? static_cast<int>(threadIdx.x) : opaque(threadIdx.x);
+}
+
 template <class Net>
 __device__ __forceinline__ int ring_columns(const MmaBlock<Net>& b) {
   return b.p.config.columns + kKernel1 - 1;
@@ -25,7 +32,7 @@ template <class Net>
 __device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
                                          int first_column, int row, LoadedRow<Net>& loaded) {
   const Window rows = input.row_window(row);
-  const int columns = ring_columns(b), thread = opaque(threadIdx.x);
+  const int columns = ring_columns(b), thread = column_thread<Net>();
 #pragma unroll
   for (int c = 0; c < Net::kChannels; ++c) {
 #pragma unroll
@@ -39,7 +46,7 @@ __device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const PhasedInp
 template <class Net>
 __device__ __forceinline__ void store_row(const MmaBlock<Net>& b, int row, const LoadedRow<Net>& loaded) {
   using Operand = typename Net::Operand;
-  const int columns = ring_columns(b), stride = mma_input_stride(b.p.config.columns), thread = opaque(threadIdx.x);
+  const int columns = ring_columns(b), stride = mma_input_stride(b.p.config.columns), thread = column_thread<Net>();
   auto* ring = b.template at<typename Net::Stored>(b.p.config.shared.input) +
                row % kInputSlots * (Net::kChannels * Operand::kCopies * stride);
 #pragma unroll
