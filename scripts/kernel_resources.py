@@ -72,12 +72,25 @@ def demangle(names: list[str]) -> dict[str, str]:
 
 
 def readable(name: str) -> str:
-    match = re.search(r"(\w+)_kernel<(\d), (\d), (.*)>\(", name)
+    match = re.search(r"(\w+)_kernel<(?:srcnn::cuda::MmaNetwork<)?(\d), (\d), (.*?)> ?>?\(", name)
     if match is None:
         return re.sub(r"^void |\(anonymous namespace\)::|\(.*$", "", name)
     kernel, kernel2, channels, others = match.groups()
+    # tensor cores: `Sixteen<type>, wgmma`, `Tf32, wgmma` or `Tf32x3, wgmma`
+    if operand := re.match(r"srcnn::cuda::(Sixteen<(.*?)>|Tf32|Tf32x3), (true|false)", others):
+        wgmma, sixteen = operand[3] == "true", operand[2]
+        named = "mma" if sixteen else operand[1].lower()
+        kernel = kernel.removesuffix("_mma") + ("_wgmma" if wgmma else f"_{named}")
+        others = sixteen or ("tf32" if wgmma else "float")
     others = ", ".join(TYPES.get(word, word) for word in others.split(", "))
     return f"{kernel}, 9-{kernel2}-5, {channels} channel{'s' * (channels != '1')}, {others}"
+
+
+def runs_on(kernel: str, sm: str) -> bool:
+    """False where the kernel's instructions do not exist: what is compiled there only traps."""
+    if "_wgmma, " in kernel:
+        return sm == "90a"
+    return not re.search(r"_(mma|tf32|tf32x3), ", kernel) or int(sm.rstrip("af")) >= 80
 
 
 def read_build(build: Path) -> list[Resources]:
@@ -86,7 +99,8 @@ def read_build(build: Path) -> list[Resources]:
         raise SystemExit(f"{build} has no *.ptxas: build it with -DSRCNN_FUSED_CUDA=ON first")
     found = [resources for log in logs for resources in parse(log.read_text())]
     names = demangle(sorted({resources.kernel for resources in found}))
-    return sorted(Resources(**{**asdict(r), "kernel": names[r.kernel]}) for r in found)
+    named = [Resources(**{**asdict(r), "kernel": names[r.kernel]}) for r in found]
+    return sorted(r for r in named if runs_on(r.kernel, r.sm))
 
 
 def nvcc_version(build: Path) -> str:
@@ -98,26 +112,29 @@ def nvcc_version(build: Path) -> str:
     raise SystemExit(f"{build} does not say which nvcc it was built with")
 
 
-def shared_bytes(launches: list[dict[str, object]], kernel: str, sm: str) -> int | None:
-    """The dynamic shared memory of a block, where the choice for that chip falls on this kernel."""
-    match = re.search(r"forward_(\w+), 9-(\d)-5, (\d) channel", kernel)
+def shared_bytes(launches: list[dict[str, Any]], kernel: str, sm: str) -> int | None:
+    """The dynamic shared memory of a block, where that chip can have this kernel."""
+    match = re.search(r"forward_(\w+), 9-(\d)-5, (\d) channels?, (.*)", kernel)
+    if match is None:
+        return None
+    *wanted, elements = match.groups()
     for launch in launches:
-        chosen = (launch["kernel"], str(launch["kernel2"]), str(launch["channels"]))
-        if match and chosen == match.groups() and str(launch["sm"]) == sm.rstrip("a"):
-            size = launch["shared_bytes"]
-            assert isinstance(size, int)
-            return size
+        chosen = [launch["kernel"], str(launch["kernel2"]), str(launch["channels"])]
+        if chosen != wanted or str(launch["sm"]) != sm.rstrip("a"):
+            continue
+        if wanted[0] == "fma" or (launch["element_bytes"] == 2) == elements.endswith("float16"):
+            return int(launch["shared_bytes"])
     return None
 
 
-def markdown(found: list[Resources], launches: list[dict[str, object]]) -> str:
-    """A row per kernel, a column per architecture."""
+def markdown(found: list[Resources], launches: list[dict[str, Any]]) -> str:
+    """A row per kernel that runs per pixel, or resizes; a column per architecture."""
     chips = sorted({r.sm for r in found}, key=lambda sm: int(sm.rstrip("af")))
     lines = [
         f"| kernel | {' | '.join('sm_' + sm for sm in chips)} |",
         "|---" * (len(chips) + 1) + "|",
     ]
-    for kernel in sorted({r.kernel for r in found}):
+    for kernel in sorted({r.kernel for r in found if "pack_weights2" not in r.kernel}):
         cells = []
         for sm in chips:
             cell = [r for r in found if (r.kernel, r.sm) == (kernel, sm)]
@@ -169,7 +186,7 @@ def put_between(document: str, marker: str, text: str) -> str:
     return f"{head}{start}{text}\n{end}{rest.partition(end)[2]}"
 
 
-def read_launches(path: Path | None) -> list[dict[str, object]]:
+def read_launches(path: Path | None) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path else []
 
 

@@ -108,6 +108,39 @@ def test_an_old_table_is_refused_under_the_same_nvcc_only(
     assert "is of nvcc 12.8.61, this is 13.0.88: not compared" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name", "chips"),
+    [
+        ("5, 1, srcnn::Half", "fma, 9-5-5, 1 channel, float16", ["75", "80", "90a", "120"]),
+        (
+            "srcnn::cuda::MmaNetwork<1, 3, srcnn::cuda::Sixteen<srcnn::BFloat16>, false> ",
+            "mma, 9-1-5, 3 channels, bfloat16",
+            ["80", "90a", "120"],
+        ),
+        (
+            "srcnn::cuda::MmaNetwork<3, 1, srcnn::cuda::Tf32x3, false> ",
+            "tf32x3, 9-3-5, 1 channel, float32",
+            ["80", "90a", "120"],
+        ),
+        (
+            "srcnn::cuda::MmaNetwork<5, 1, srcnn::cuda::Tf32, true> ",
+            "wgmma, 9-5-5, 1 channel, tf32",
+            ["90a"],
+        ),
+    ],
+)
+def test_kernels_have_the_names_that_force_them_and_no_row_where_they_trap(
+    resources: ModuleType, arguments: str, name: str, chips: list[str]
+) -> None:
+    file = "fma" if "Mma" not in arguments else "mma"
+    demangled = (
+        f"void srcnn::cuda::(anonymous namespace)::srcnn_forward_{file}_kernel<{arguments}>(p)"
+    )
+    assert resources.readable(demangled) == f"srcnn_forward_{name}"
+    kernel = f"srcnn_forward_{name}"
+    assert [sm for sm in ("75", "80", "90a", "120") if resources.runs_on(kernel, sm)] == chips
+
+
 def test_a_log_without_the_report_is_an_error(resources: ModuleType) -> None:
     with pytest.raises(ValueError, match="ptxas says nothing of k on sm_80: was it run with -v"):
         resources.parse("ptxas info    : Compiling entry function 'k' for 'sm_80'\n")

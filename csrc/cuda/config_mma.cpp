@@ -71,7 +71,7 @@ bool choose_forward_mma_config(const ForwardShape& shape, OperandFormat format, 
   for (int choice = 2 * max_warps(kernel2, format.products); choice >= 2; --choice) {
     const int warps = choice / 2;
     const bool stream = choice % 2 != 0;
-    if (format.warpgroups && warps % 4 != 0) continue;
+    if (format.warpgroups && (warps % 4 != 0 || stream != wgmma_streams(kernel2, format.per_unit))) continue;
     if (stream && kernel2 == 1) continue;  // 8 or 16 KiB
     const int columns = warps * warp_tiles(kernel2, format.products) * kTilePixels;
     const int strip_width = columns - 2 * (kernel2 / 2) - 2 * (kKernel3 / 2);

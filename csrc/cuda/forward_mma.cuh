@@ -106,11 +106,11 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
       LoadedRow<Net> next;
       if (Net::kLoadsAhead && wanted < height) load_row(b, input, input_column, wanted, next);
       Sums<Net::kTiles, kWidth1 / 8> hidden1;
-      conv1(b, row, hidden1);
+      conv1(afresh(b), row, hidden1);
       if constexpr (kKernel2 == 1) {
         conv2_1x1(b, hidden1, hidden2);
       } else {
-        store_hidden1(b, hidden1_column, hidden1);
+        store_hidden1(afresh(b), hidden1_column, hidden1);
         if constexpr (Net::kWgmma) ptx::fence_proxy_async();
       }
       if (wanted < height) {
@@ -120,7 +120,7 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
           copy_row(b, input, input_column, wanted);
         }
       }
-      if (row + 1 < height) find_units(b, row + 1);
+      if (row + 1 < height) find_units(afresh(b), row + 1);
     }
     __syncthreads();
 
@@ -135,9 +135,9 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
           __syncthreads();
         }
         if constexpr (Net::kWgmma) {
-          conv2_give_wgmma(b, stream, hidden2);
+          conv2_give_wgmma(afresh(b), stream, hidden2);
         } else {
-          conv2_give(b, stream, hidden2);
+          conv2_give(afresh(b), stream, hidden2);
         }
       }
     }
@@ -150,9 +150,9 @@ __device__ void make_strip(const MmaBlock<Net>& b, Weight2Stream& stream, const 
 #pragma unroll 1
       for (int c = 0; c < Net::kChannels; ++c) {
         if (c > 0) __syncthreads();  // the taps before have been added
-        conv3_taps(b, c, hidden2_column, hidden2);
+        conv3_taps(afresh(b), c, hidden2_column, hidden2);
         __syncthreads();
-        for (int v = from; v <= to; ++v) add_output(b, job, c, v, replicate || v == finished, open_rows);
+        for (int v = from; v <= to; ++v) add_output(afresh(b), job, c, v, replicate || v == finished, open_rows);
       }
     } else {
       __syncthreads();

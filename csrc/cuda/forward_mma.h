@@ -34,6 +34,10 @@ SRCNN_HOST_DEVICE constexpr int conv2_tiles(int kernel2) { return kernel2 * kWid
 // about a microsecond.
 inline constexpr int kWeight2Buffers = 4;
 
+// wgmma's kernels stream where the weights never fit, and nowhere else: with a loop for either in one kernel, ptxas (13.0)
+// finds too few registers and makes each wgmma wait for the one before.
+SRCNN_HOST_DEVICE constexpr bool wgmma_streams(int kernel2, int per_unit) { return kernel2 == 5 && per_unit == 1; }
+
 // conv3, for each channel: for each kx the 5 products that a hidden pixel gives to rows above and below, in pairs; the sixth is
 // nothing.
 inline constexpr int kColumnPairs = (kKernel3 + 1) / 2;

@@ -47,6 +47,12 @@ struct MmaBlock {
   }
 };
 
+// The same block, whose addresses the compiler works out here: kept over a whole row they would push others out of registers.
+template <class Net>
+__device__ __forceinline__ MmaBlock<Net> afresh(const MmaBlock<Net>& b) {
+  return {b.p, b.shared, opaque(b.lane), opaque(b.warp)};
+}
+
 // The part of the output a block is making.
 struct Job {
   int64_t image;

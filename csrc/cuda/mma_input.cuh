@@ -16,6 +16,13 @@ struct LoadedRow {
   float value[Net::kChannels][kCount];
 };
 
+// Addresses are worked out afresh for each row (see `afresh`); but TF32 9-1-5 of three channels spills if they are, on sm_120.
+template <class Net>
+__device__ __forceinline__ int column_thread() {
+  constexpr bool kKept = Net::kKernel2 == 1 && Net::kPerUnit == 1 && Net::Operand::kProducts == 1;
+  return kKept ? static_cast<int>(threadIdx.x) : opaque(threadIdx.x);
+}
+
 template <class Net>
 __device__ __forceinline__ int ring_columns(const MmaBlock<Net>& b) {
   return b.p.config.columns + kKernel1 - 1;
@@ -27,7 +34,7 @@ __device__ __forceinline__ void load_channel(const MmaBlock<Net>& b, const Phase
                                              float (&value)[LoadedRow<Net>::kCount]) {
 #pragma unroll
   for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
-    const int j = threadIdx.x + k * blockDim.x;
+    const int j = column_thread<Net>() + k * blockDim.x;
     if (j < ring_columns(b)) value[k] = input.load(c, row, rows, first_column + j, j);
   }
 }
@@ -41,7 +48,7 @@ __device__ __forceinline__ void store_channel(const MmaBlock<Net>& b, const Phas
                (row % kInputSlots * Net::kChannels + c) * Operand::kCopies * stride;
 #pragma unroll
   for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
-    const int j = threadIdx.x + k * blockDim.x;
+    const int j = column_thread<Net>() + k * blockDim.x;
     if (j >= ring_columns(b)) continue;
     const auto stored = input.template finished<Operand>(value[k], first_column + j);
     ring[j] = stored;
@@ -97,7 +104,7 @@ __device__ void find_units(const MmaBlock<Net>& b, int r) {
   constexpr int kCopies = Net::Operand::kCopies, kRowUnits = row_units(Net::kPerUnit), kUnits = Net::kConv1Steps * kStepUnits;
   const int stride = mma_input_stride(b.p.config.columns), height = static_cast<int>(b.p.problem.output.height);
   int* table = unit_table(b, r);
-  for (int i = threadIdx.x; i < kCopies * kUnits; i += blockDim.x) {
+  for (int i = opaque(threadIdx.x); i < kCopies * kUnits; i += blockDim.x) {
     const int parity = i / kUnits;
     // Beyond the last unit weights are zero; any pixels that the row reads will do.
     const int unit = i % kUnits < conv1_units(Net::kChannels, Net::kPerUnit) ? i % kUnits : 0;

@@ -50,7 +50,7 @@ __device__ __forceinline__ void add_output(const MmaBlock<Net>& b, const Job& jo
   const int y = r - kKernel3 / 2;
 #pragma unroll
   for (int i = 0; i < Net::kPixelsPerThread; ++i) {
-    const int column = threadIdx.x + i * blockDim.x, x = job.x0 + column;
+    const int column = opaque(threadIdx.x) + i * blockDim.x, x = job.x0 + column;
     if (column >= b.p.config.strip_width || x >= width) continue;
     float sum[2 * kColumnPairs] = {};
     if (present) {

@@ -162,7 +162,7 @@ __device__ __forceinline__ void request_weights2(const MmaBlock<Net>& b, const W
   const int step = (stream.step + ahead) % kWeight2Steps<Net>, buffer = (stream.buffer + ahead) % kWeight2Buffers;
   const uint4* from = static_cast<const uint4*>(b.p.workspace) + step * kWeight2Words<Net>;
   uint4* to = b.template at<uint4>(b.p.config.shared.weight2) + buffer * kWeight2Words<Net>;
-  for (int i = threadIdx.x; i < kWeight2Words<Net>; i += blockDim.x) ptx::cp_async<16>(to + i, from + i);
+  for (int i = opaque(threadIdx.x); i < kWeight2Words<Net>; i += blockDim.x) ptx::cp_async<16>(to + i, from + i);
   ptx::cp_async_commit();
 }
 

@@ -23,6 +23,12 @@ namespace srcnn::cuda {
 // Bytes to leave free behind each array carved out of dynamic shared memory.
 inline constexpr int kSharedGap = 0;
 
+// The value, of which the compiler knows nothing: what is computed from it is not moved out of the loop that it is in.
+__device__ __forceinline__ int opaque(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 // Marks such a gap; one thread of the block calls it for each, before the first barrier.
 __device__ __forceinline__ void shared_red_zone(const void* /*gap*/, size_t /*bytes*/) {}
 
@@ -38,6 +44,8 @@ __device__ __forceinline__ void shared_red_zone(const void* /*gap*/, size_t /*by
 namespace srcnn::cuda {
 
 inline constexpr int kSharedGap = 64;
+
+inline int opaque(int value) { return value; }
 
 inline void shared_red_zone(const void* gap, size_t bytes) { ::cuda_on_cpu::shared_red_zone(gap, bytes); }
 

@@ -45,9 +45,8 @@ __device__ __forceinline__ void conv2_give_wgmma(const MmaBlock<Net>& b, Weight2
     for (int m = 0; m < Net::kTiles; ++m) ptx::wgmma_fence(sum[m]);
   };
 
-  // ptxas (13.0) makes each instruction wait for the one before; the block's other warpgroup has the tensor cores meanwhile.
   fence();
-  if (b.p.config.stream_weight2) {
+  if constexpr (wgmma_streams(kKernel2, Net::kPerUnit)) {
 #pragma unroll 1
     for (int q = 0; q < Net::kConv2Steps; ++q) {
 #pragma unroll 1

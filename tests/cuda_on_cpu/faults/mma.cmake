@@ -29,10 +29,10 @@ planted_fault(mma_no_barrier_after_hidden1
 
 planted_fault(mma_no_barrier_before_output
   FILE forward_mma.cuh COMPILE ${f16}
-  OLD [=[        conv3_taps(b, c, hidden2_column, hidden2);
+  OLD [=[        conv3_taps(afresh(b), c, hidden2_column, hidden2);
         __syncthreads();
 ]=]
-  NEW [=[        conv3_taps(b, c, hidden2_column, hidden2);
+  NEW [=[        conv3_taps(afresh(b), c, hidden2_column, hidden2);
 ]=]
   CASE 1,1,half,zeros,1,1,6,190,90 CAUGHT output)
 
@@ -207,9 +207,9 @@ planted_fault(mma_taps_read_past_the_array
 
 planted_fault(wgmma_no_fence_for_hidden1
   FILE forward_mma.cuh COMPILE ${wgmma}
-  OLD [=[        store_hidden1(b, hidden1_column, hidden1);
+  OLD [=[        store_hidden1(afresh(b), hidden1_column, hidden1);
         if constexpr (Net::kWgmma) ptx::fence_proxy_async();]=]
-  NEW [=[        store_hidden1(b, hidden1_column, hidden1);]=]
+  NEW [=[        store_hidden1(afresh(b), hidden1_column, hidden1);]=]
   CASE 3,1,wgmma,zeros,1,1,6,9,90 CAUGHT error)
 
 planted_fault(wgmma_no_wait

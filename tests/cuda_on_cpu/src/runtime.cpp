@@ -78,8 +78,8 @@ Gpu gpu_of(int compute_capability) {
       set(108, 164, 2048, 32, 40);
       break;  // A100
     case 86:
-      set(84, 100, 1536, 16, 6);
-      break;  // RTX 3090-class
+      set(82, 100, 1536, 16, 6);
+      break;  // RTX 3090
     case 89:
       set(128, 100, 1536, 24, 72);
       break;  // RTX 4090
