@@ -31,14 +31,25 @@ __device__ __forceinline__ void store4(float* p, const float (&v)[kQuad]) {
   *reinterpret_cast<float4*>(p) = make_float4(v[0], v[1], v[2], v[3]);
 }
 
-// Slot of row r in a ring, or -1 if the row is worth nothing.
-__device__ __forceinline__ int slot_of(int r, int slots, int height, Padding padding) {
-  if (r < 0 || r >= height) {
-    if (padding == Padding::kZeros) return -1;
-    r = r < 0 ? 0 : height - 1;
+// The F rows of a ring that row r of a convolution's output reads; r is in the image.
+template <int F>
+struct Window {
+  int top, slot, slots, height;  // its first row, and that one's slot
+  bool replicate;
+
+  __device__ __forceinline__ Window(int r, int slots_, int height_, bool replicate_)
+      : top(r - F / 2), slot((top + slots_) % slots_), slots(slots_), height(height_), replicate(replicate_) {}
+
+  // Slot of row ky of them, or -1 if it is worth nothing.
+  __device__ __forceinline__ int slot_of(int ky) const {
+    const int r = top + ky;
+    if (r < 0 || r >= height) {
+      if (!replicate) return -1;
+      ky = (r < 0 ? 0 : height - 1) - top;
+    }
+    return slot + ky - (slot + ky >= slots ? slots : 0);
   }
-  return r % slots;
-}
+};
 
 // ------------------------------------------------------------------------------------------------------ weights
 
@@ -111,16 +122,6 @@ __device__ __forceinline__ void add_taps(const float* row, const float* weight, 
   }
 }
 
-// Where the rows of a stage that one convolution reads are, for this thread's output row: offsets in the ring, -1 for nothing.
-template <int F>
-__device__ __forceinline__ void find_rows(int r, int slots, int row_size, int height, Padding padding, int (&offset)[F]) {
-#pragma unroll
-  for (int ky = 0; ky < F; ++ky) {
-    const int slot = slot_of(r - F / 2 + ky, slots, height, padding);
-    offset[ky] = slot < 0 ? -1 : slot * row_size;
-  }
-}
-
 // relu(sum) into channels of a row; columns outside the image become zero (replicated ones are mended by pad_sides).
 template <int kOutputs>
 __device__ __forceinline__ void store_hidden(float* to, int stride, int image_column, int width,
@@ -163,8 +164,7 @@ __device__ void make_hidden1(const FmaBlock<T>& b, const Job& job, int halo, int
   const int r = first + b.row;
   const bool wanted = r <= last;
 
-  int offset[kKernel1];
-  find_rows(r, slots, kChannels * stride, b.height(), p.problem.padding, offset);
+  const Window<kKernel1> window(r, slots, b.height(), b.replicate());
   QuadSums<kOutputs> sum;
 #pragma unroll
   for (int o = 0; o < kOutputs; ++o) {
@@ -183,16 +183,12 @@ __device__ void make_hidden1(const FmaBlock<T>& b, const Job& job, int halo, int
       __syncthreads();
     }
     if (!wanted) continue;
-#pragma unroll
-    for (int ky = 0; ky < kKernel1; ++ky) {
-      if (offset[ky] < 0) continue;
-#pragma unroll
-      for (int c = 0; c < kChannels; ++c) {
-        const int u = c * kKernel1 + ky - unit;
-        if (u < 0 || u >= chunk) continue;
-        add_taps<kOutputs, kKernel1>(input + offset[ky] + c * stride, weight + u * kKernel1 * kWidth1 + b.group * kOutputs,
-                                     kWidth1, sum);
-      }
+#pragma unroll 1
+    for (int u = 0; u < chunk; ++u) {
+      const int c = (unit + u) / kKernel1, slot = window.slot_of(unit + u - c * kKernel1);
+      if (slot < 0) continue;
+      add_taps<kOutputs, kKernel1>(input + (slot * kChannels + c) * stride,
+                                   weight + u * kKernel1 * kWidth1 + b.group * kOutputs, kWidth1, sum);
     }
   }
 
@@ -220,8 +216,13 @@ __device__ void make_hidden2(const FmaBlock<T>& b, const Job& job, int halo, int
   const int r = first + b.row;
   const bool wanted = r <= last && (b.replicate() || (r >= 0 && r < b.height()));
 
+  const Window<kKernel2> window(min(max(r, 0), b.height() - 1), slots, b.height(), b.replicate());
   int offset[kKernel2];
-  find_rows(min(max(r, 0), b.height() - 1), slots, hidden_row(kWidth1, columns), b.height(), p.problem.padding, offset);
+#pragma unroll
+  for (int ky = 0; ky < kKernel2; ++ky) {
+    const int slot = window.slot_of(ky);
+    offset[ky] = slot < 0 ? -1 : slot * hidden_row(kWidth1, columns);
+  }
   QuadSums<kOutputs> sum;
 #pragma unroll
   for (int o = 0; o < kOutputs; ++o) {
