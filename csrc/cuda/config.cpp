@@ -31,6 +31,7 @@ ForwardShared lay_out(const ForwardShape& shape, const ForwardConfig& config, in
   place_weights(shared.weight1, config.weight1_rows * kKernel1 * kWidth1, resident1);
   place_weights(shared.weight2, config.weight2_channels * kernel2 * kernel2 * kWidth2, resident2);
   place(shared.weight3, c * kWidth2 * kTaps3);
+  place(shared.bias, kWidth1 + kWidth2 + c);
   place(shared.input, input_slots(config.rows) * c * input_stride(config.columns));
   place(shared.hidden1, hidden1_slots(config.rows, kernel2) * hidden_row(kWidth1, config.columns));
   place(shared.hidden2, config.rows * hidden_row(kWidth2, config.columns));

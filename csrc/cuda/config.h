@@ -38,7 +38,7 @@ struct DeviceLimits {
 // Offsets of the arrays in dynamic shared memory, in floats.
 struct ForwardShared {
   int weight1, weight2, weight3;  // conv1's and conv2's, where they pass through: where `partial` is
-  int input, hidden1, hidden2, partial, open_rows;
+  int bias, input, hidden1, hidden2, partial, open_rows;
   int column_index, column_weight, row_index, row_weight;  // bicubic tables
   int size;
 };

@@ -18,6 +18,8 @@ struct FmaBlock {
   int row;     // of the group of rows
   int column;  // first of 4
 
+  // From the channel `first` of all: conv1's, conv2's, conv3's.
+  __device__ __forceinline__ const float* bias(int first) const { return shared + p.config.shared.bias + first; }
   __device__ __forceinline__ int height() const { return static_cast<int>(p.problem.output.height); }
   __device__ __forceinline__ int width() const { return static_cast<int>(p.problem.output.width); }
   __device__ __forceinline__ bool replicate() const { return p.problem.padding == Padding::kReplicate; }
@@ -131,7 +133,8 @@ __device__ __forceinline__ void store_hidden(float* to, int stride, int image_co
     float value[kQuad];
 #pragma unroll
     for (int q = 0; q < kQuad; ++q) {
-      value[q] = image_column + q >= 0 && image_column + q < width ? relu(sum[o][q]) : 0.0f;
+      const bool inside = static_cast<unsigned>(image_column + q) < static_cast<unsigned>(width);
+      value[q] = inside ? relu(sum[o][q]) : 0.0f;
     }
     store4(to + o * stride, value);
   }
@@ -168,7 +171,7 @@ __device__ void make_hidden1(const FmaBlock<T>& b, const Job& job, int halo, int
   QuadSums<kOutputs> sum;
 #pragma unroll
   for (int o = 0; o < kOutputs; ++o) {
-    const float bias = to_float(p.problem.conv1.bias[b.group * kOutputs + o]);
+    const float bias = b.bias(0)[b.group * kOutputs + o];
 #pragma unroll
     for (int q = 0; q < kQuad; ++q) sum[o][q] = bias;
   }
@@ -226,7 +229,7 @@ __device__ void make_hidden2(const FmaBlock<T>& b, const Job& job, int halo, int
   QuadSums<kOutputs> sum;
 #pragma unroll
   for (int o = 0; o < kOutputs; ++o) {
-    const float bias = high == (o >= kOutputs / 2) ? to_float(p.problem.conv2.bias[first_output + o]) : 0.0f;
+    const float bias = high == (o >= kOutputs / 2) ? b.bias(kWidth1)[first_output + o] : 0.0f;
 #pragma unroll
     for (int q = 0; q < kQuad; ++q) sum[o][q] = bias;
   }
@@ -242,10 +245,11 @@ __device__ void make_hidden2(const FmaBlock<T>& b, const Job& job, int halo, int
     }
     if (!wanted) continue;
     const int begin = high ? chunk / 2 : 0;
+#pragma unroll 1
     for (int i = begin; i < begin + chunk / 2; ++i) {
 #pragma unroll
       for (int ky = 0; ky < kKernel2; ++ky) {
-        if (offset[ky] < 0) continue;
+        if (ky != kKernel2 / 2 && offset[ky] < 0) continue;  // the middle row is in the image
         add_taps<kOutputs, kKernel2>(input + offset[ky] + (channel + i) * stride,
                                      weight + (i * kKernel2 + ky) * kKernel2 * kWidth2 + first_output, kWidth2, sum);
       }
@@ -256,26 +260,24 @@ __device__ void make_hidden2(const FmaBlock<T>& b, const Job& job, int halo, int
   float* row = hidden + b.row * hidden_row(kWidth2, columns) + first_output * stride + b.column;
   float* kept = row + (high ? 4 : 0) * stride;
   float* given = row + (high ? 0 : 4) * stride;
-  QuadSums<4> total;
-#pragma unroll
-  for (int o = 0; o < 4; ++o) {
-    float other[kQuad];
-#pragma unroll
-    for (int q = 0; q < kQuad; ++q) {
-      total[o][q] = high ? sum[4 + o][q] : sum[o][q];
-      other[q] = high ? sum[o][q] : sum[4 + o][q];
-    }
-    if (wanted) store4(given + o * stride, other);
-  }
-  __syncthreads();
   if (wanted) {
 #pragma unroll
     for (int o = 0; o < 4; ++o) {
+      const float other[kQuad] = {high ? sum[o][0] : sum[4 + o][0], high ? sum[o][1] : sum[4 + o][1],
+                                  high ? sum[o][2] : sum[4 + o][2], high ? sum[o][3] : sum[4 + o][3]};
+      store4(given + o * stride, other);
+    }
+  }
+  __syncthreads();
+  if (wanted) {
+    QuadSums<4> total;
+#pragma unroll
+    for (int o = 0; o < 4; ++o) {
       const float4 other = load4(kept + o * stride);
-      total[o][0] += other.x;
-      total[o][1] += other.y;
-      total[o][2] += other.z;
-      total[o][3] += other.w;
+      total[o][0] = (high ? sum[4 + o][0] : sum[o][0]) + other.x;
+      total[o][1] = (high ? sum[4 + o][1] : sum[o][1]) + other.y;
+      total[o][2] = (high ? sum[4 + o][2] : sum[o][2]) + other.z;
+      total[o][3] = (high ? sum[4 + o][3] : sum[o][3]) + other.w;
     }
     store_hidden(kept, stride, job.x0 - halo + b.column, b.width(), total);
   }
@@ -299,7 +301,7 @@ __device__ void add_partial_sums(const FmaBlock<T>& b, const Job& job, int c, in
     const int d = i / quads, column = (i - d * quads) * kQuad, y = first - kReach + d;
     if (y < job.y0 || y >= job.y1) continue;
     float* open = open_rows + y % slots * columns + column;
-    const float bias = to_float(p.problem.conv3.bias[c]);
+    const float bias = b.bias(kWidth1 + kWidth2)[c];
     float4 sum = fresh || d >= 2 * kReach ? make_float4(bias, bias, bias, bias) : load4(open);
     for (int row = max(0, d - 2 * kReach); row < made && row <= d; ++row) {
       const int ky = row - d + 2 * kReach;

@@ -21,7 +21,7 @@
 namespace srcnn::cuda {
 namespace {
 
-// Weights that fit stay for the block's whole life.
+// Weights that fit, and biases, stay for the block's whole life.
 template <int kKernel2, int kChannels, class T>
 __device__ void load_resident_weights(const FmaBlock<T>& b) {
   const auto& problem = b.p.problem;
@@ -33,6 +33,10 @@ __device__ void load_resident_weights(const FmaBlock<T>& b) {
   if (config.weight2_channels == kWidth1) {
     load_weights(problem.conv2.weight, kWidth2, kWidth1, kKernel2 * kKernel2, 0, kWidth1, b.shared + config.shared.weight2);
   }
+  float* bias = b.shared + config.shared.bias;
+  for (int i = threadIdx.x; i < kWidth1; i += blockDim.x) bias[i] = to_float(problem.conv1.bias[i]);
+  for (int i = threadIdx.x; i < kWidth2; i += blockDim.x) bias[kWidth1 + i] = to_float(problem.conv2.bias[i]);
+  for (int i = threadIdx.x; i < kChannels; i += blockDim.x) bias[kWidth1 + kWidth2 + i] = to_float(problem.conv3.bias[i]);
   load_weights3<kChannels>(problem.conv3.weight, b.shared + config.shared.weight3);
 }
 
@@ -87,8 +91,8 @@ __global__ void __launch_bounds__(256, 2) srcnn_forward_fma_kernel(const Forward
   const ForwardConfig& config = p.config;
   if constexpr (kSharedGap > 0) {
     const ForwardShared& at = config.shared;
-    mark_red_zones({at.weight2 == at.partial ? 0 : at.weight2, at.weight3, at.input, at.hidden1, at.hidden2, at.partial,
-                    at.open_rows, at.column_index, at.column_weight, at.row_index, at.row_weight, at.size},
+    mark_red_zones({at.weight2 == at.partial ? 0 : at.weight2, at.weight3, at.bias, at.input, at.hidden1, at.hidden2,
+                    at.partial, at.open_rows, at.column_index, at.column_weight, at.row_index, at.row_weight, at.size},
                    shared);
   }
   const int quads = config.columns / kQuad;
