@@ -133,8 +133,7 @@ __device__ __forceinline__ void store_hidden(float* to, int stride, int image_co
     float value[kQuad];
 #pragma unroll
     for (int q = 0; q < kQuad; ++q) {
-      const bool inside = static_cast<unsigned>(image_column + q) < static_cast<unsigned>(width);
-      value[q] = inside ? relu(sum[o][q]) : 0.0f;
+      value[q] = image_column + q >= 0 && image_column + q < width ? relu(sum[o][q]) : 0.0f;
     }
     store4(to + o * stride, value);
   }
