@@ -205,7 +205,7 @@ __device__ void make_hidden1(const FmaBlock<T>& b, const Job& job, int halo, int
 }
 
 // Rows [first, last] of conv2 + ReLU; those outside the image repeat the edge row (replicate) or are left out (zeros). A thread
-// sums half of the input channels for 8 outputs, which takes 3/5 of the reads that all channels for 4 outputs would; then two
+// sums half of the input channels for 8 outputs, which (1x1) takes 3/5 of the reads of all channels for 4 outputs; then two
 // threads give each other the half that the other one finishes.
 template <int kKernel2, class T>
 __device__ void make_hidden2(const FmaBlock<T>& b, const Job& job, int halo, int first, int last) {
