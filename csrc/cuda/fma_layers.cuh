@@ -295,13 +295,13 @@ __device__ void add_partial_sums(const FmaBlock<T>& b, const Job& job, int c, in
   const int slots = open_slots(p.config.rows), made = last - first + 1;
   const float* partial = b.shared + p.config.shared.partial;
   float* open_rows = b.shared + p.config.shared.open_rows + c * slots * columns;
-  const bool fresh = first == job.y0 - kReach;  // nothing has been added yet
   for (int i = threadIdx.x; i < (made + 2 * kReach) * quads; i += blockDim.x) {
     const int d = i / quads, column = (i - d * quads) * kQuad, y = first - kReach + d;
     if (y < job.y0 || y >= job.y1) continue;
     float* open = open_rows + y % slots * columns + column;
     const float bias = b.bias(kWidth1 + kWidth2)[c];
-    float4 sum = fresh || d >= 2 * kReach ? make_float4(bias, bias, bias, bias) : load4(open);
+    // Rows that nothing was added to before; a strip's first group has no others.
+    float4 sum = d >= 2 * kReach ? make_float4(bias, bias, bias, bias) : load4(open);
     for (int row = max(0, d - 2 * kReach); row < made && row <= d; ++row) {
       const int ky = row - d + 2 * kReach;
       for (int g = 0; g < kChannelGroups; ++g) {
