@@ -157,7 +157,7 @@ def mma_stages(launch: dict[str, Any]) -> list[Stage]:
 
 
 def fma_stages(launch: dict[str, Any]) -> list[Stage]:
-    """csrc/cuda/forward_fma.cu: a thread has 4 positions and an eighth of the channels."""
+    """csrc/cuda/forward_fma.cu: a thread has 4 positions, and 8 outputs of conv1 and of conv2."""
     kernel2, c = launch["kernel2"], launch["channels"]
     halo1, halo2 = 2 * (KERNEL3 // 2 + kernel2 // 2), 2 * (KERNEL3 // 2)
 
@@ -166,8 +166,8 @@ def fma_stages(launch: dict[str, Any]) -> list[Stage]:
         fma = taps * size * outputs
         # per thread and row, float4s: of pixels (4 wavefronts a warp) and of weights (the same for
         # the whole warp: 1)
-        pixels, weights = math.ceil((4 + size - 1) / 4), size * outputs // 8 / 4
-        warps = 8 / 4  # 8 groups of channels, 4 positions a thread
+        pixels, weights = math.ceil((4 + size - 1) / 4), size * 8 / 4
+        warps = outputs / 8 / 4  # 4 positions a thread
         return Stage(
             name,
             rows,
@@ -179,15 +179,25 @@ def fma_stages(launch: dict[str, Any]) -> list[Stage]:
     def stored(rows: int, outputs: int) -> Stage:
         return Stage(f"hidden of {outputs}", rows, wavefronts=outputs, issue=outputs / 4)
 
-    # conv3: scalar weights, one load per tap
+    # A warp's 4 input channels: 2 float4s of pixels each, 25 of weights (the same for the whole
+    # warp) and the sums of 5 rows; these are read by one thread of 8. 2 warps are 32 pixels.
+    sums = 5 * 2 * c  # float4s, for all 8 groups of channels
     taps = KERNEL3 * KERNEL3 * WIDTH2 * c
-    passes, issue = taps / 4 * (1 + 8 / 5), taps * (1 + 1 / 4 + 2 / 20)
+    conv3 = Stage(
+        "conv3",
+        0,
+        fma=taps,
+        wavefronts=2 * (4 * 2 * 4 + 25 * c) + 2 * 4 * sums,
+        issue=taps + 2 * (4 * 2 + 25 * c) + (1 + 1 + 4) * sums,  # a load, a store, 4 additions
+    )
     return [
         convolution("conv1", halo1, c, WIDTH1, KERNEL1),
         stored(halo1, WIDTH1),
         convolution("conv2", halo2, WIDTH1, WIDTH2, kernel2),
+        # half of the sums to the thread with the other half of the inputs, and back
+        Stage("halves of conv2", halo2, wavefronts=2 * WIDTH2, issue=2 * WIDTH2 / 4 + WIDTH2),
         stored(halo2, WIDTH2),
-        Stage("conv3", 0, fma=taps, wavefronts=passes, issue=issue),
+        conv3,
         Stage("input row", halo1, wavefronts=c, issue=c),  # without the bicubic
     ]
 

@@ -18,13 +18,27 @@ ForwardShared lay_out(const ForwardShape& shape, const ForwardConfig& config, in
     offset = shared.size;
     shared.size += (floats + 3) / 4 * 4 + gap;  // whole float4s
   };
-  place(shared.weight1, config.weight1_rows * kKernel1 * kWidth1);
-  place(shared.weight2, config.weight2_channels * kernel2 * kernel2 * kWidth2);
-  place(shared.weight3, c * kWidth2 * kKernel3 * kKernel3);
+  // Weights that pass through for every group of rows, and conv3's partial sums, are never there at the same time.
+  int passing = kKernel3 * kChannelGroups * config.columns * config.rows;
+  const auto place_weights = [&](int& offset, int floats, bool resident) {
+    if (resident) {
+      place(offset, floats);
+    } else {
+      passing = std::max(passing, floats);
+    }
+  };
+  const bool resident1 = config.weight1_rows == kKernel1 * c, resident2 = config.weight2_channels == kWidth1;
+  place_weights(shared.weight1, config.weight1_rows * kKernel1 * kWidth1, resident1);
+  place_weights(shared.weight2, config.weight2_channels * kernel2 * kernel2 * kWidth2, resident2);
+  place(shared.weight3, c * kWidth2 * kTaps3);
+  place(shared.bias, kWidth1 + kWidth2 + c);
   place(shared.input, input_slots(config.rows) * c * input_stride(config.columns));
-  place(shared.hidden1, hidden1_slots(config.rows, kernel2) * kWidth1 * hidden_stride(config.columns));
-  place(shared.hidden2, hidden2_slots(config.rows) * kWidth2 * hidden_stride(config.columns));
-  place(shared.partial, kChannelGroups * config.columns * config.rows);
+  place(shared.hidden1, hidden1_slots(config.rows, kernel2) * hidden_row(kWidth1, config.columns));
+  place(shared.hidden2, config.rows * hidden_row(kWidth2, config.columns));
+  place(shared.partial, passing);
+  if (!resident1) shared.weight1 = shared.partial;
+  if (!resident2) shared.weight2 = shared.partial;
+  place(shared.open_rows, c * open_slots(config.rows) * config.columns);
   if (shape.scale > 1) {
     place(shared.column_index, 4 * input_stride(config.columns));
     place(shared.column_weight, 4 * input_stride(config.columns));
@@ -62,11 +76,11 @@ ForwardConfig choose_forward_config(const ForwardShape& shape, const DeviceLimit
   const int c = shape.channels, kernel2 = shape.kernel2;
   ForwardConfig best{};
   double best_cost = 0;
-  for (const int columns : {128, 64, 32, 16}) {
+  for (const int columns : {128, 96, 64, 48, 32, 24, 16}) {
     for (const int rows : {4, 2, 1}) {
-      if (columns * rows > 128 || columns * rows < 16) continue;
+      if (columns * rows > 128 || columns * rows % 16 != 0) continue;  // whole warps
       for (const int weight1_rows : {kKernel1 * c, kKernel1, 1}) {
-        for (const int weight2_channels : {kWidth1, 16, 4, 1}) {
+        for (const int weight2_channels : {kWidth1, 16, 4, 2}) {
           ForwardConfig config{columns, rows, weight1_rows, weight2_channels, 0, 0, {}};
           config.strip_width = columns - 2 * (kernel2 / 2) - 2 * (kKernel3 / 2);
           config.shared = lay_out(shape, config, device.shared_gap / static_cast<int>(sizeof(float)));

@@ -8,7 +8,7 @@
 
 namespace srcnn::cuda {
 
-inline constexpr int kRowTable = 32;  // rows whose bicubic weights are tabulated in shared memory at once
+inline constexpr int kRowTable = 16;  // rows whose bicubic weights are tabulated in shared memory at once
 
 // What a configuration depends on of the problem.
 struct ForwardShape {
@@ -37,8 +37,8 @@ struct DeviceLimits {
 
 // Offsets of the arrays in dynamic shared memory, in floats.
 struct ForwardShared {
-  int weight1, weight2, weight3;
-  int input, hidden1, hidden2, partial;
+  int weight1, weight2, weight3;  // conv1's and conv2's, where they pass through: where `partial` is
+  int bias, input, hidden1, hidden2, partial, open_rows;
   int column_index, column_weight, row_index, row_weight;  // bicubic tables
   int size;
 };

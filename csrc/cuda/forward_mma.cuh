@@ -21,15 +21,6 @@
 namespace srcnn::cuda {
 namespace {
 
-// When run on the CPU: what lies between the arrays in shared memory must not be touched.
-[[maybe_unused]] __device__ void mark_red_zones(const ForwardMmaShared& at, unsigned char* shared) {
-  if (threadIdx.x != 0) return;
-  for (const int end : {at.weight2, at.weight3, at.bias1, at.bias2, at.input, at.units, at.hidden1, at.taps, at.open_rows,
-                        at.phase_first, at.phase_weight, at.column_index, at.column_weight, at.size}) {
-    if (end > 0) shared_red_zone(shared + end - kSharedGap, kSharedGap);
-  }
-}
-
 template <class Net>
 __device__ __forceinline__ PhasedInput<typename Net::Image> input_of(const MmaBlock<Net>& b, int64_t image) {
   const auto& problem = b.p.problem;
@@ -166,20 +157,19 @@ __global__ void __launch_bounds__(Net::kMaxThreads, 256 / Net::kMaxThreads)
     srcnn_forward_mma_kernel(const ForwardMmaParams<typename Net::Image> p) {
   SRCNN_DYNAMIC_SHARED(unsigned char, shared);
   const MmaBlock<Net> block{p, shared, static_cast<int>(threadIdx.x) % 32, static_cast<int>(threadIdx.x) / 32};
-  if constexpr (kSharedGap > 0) mark_red_zones(p.config.shared, shared);
+  if constexpr (kSharedGap > 0) {
+    const ForwardMmaShared& at = p.config.shared;
+    mark_red_zones({at.weight2, at.weight3, at.bias1, at.bias2, at.input, at.units, at.hidden1, at.taps, at.open_rows,
+                    at.phase_first, at.phase_weight, at.column_index, at.column_weight, at.size},
+                   shared);
+  }
   clear_row_of_zeros(block);
   if (p.problem.scale > 1) input_of(block, 0).tabulate_phases();
   load_weights(block);
   Weight2Stream stream;
   if (p.config.stream_weight2) start_weights2(block, stream);
-  const int64_t tiles = static_cast<int64_t>(p.tiling.strips) * p.tiling.segments;
-  for (int64_t index = blockIdx.x; index < p.tiling.jobs; index += gridDim.x) {
-    const int tile = static_cast<int>(index % tiles);
-    const int y0 = tile / p.tiling.strips * p.tiling.segment_height;
-    make_strip(block, stream,
-               Job{index / tiles, tile % p.tiling.strips * p.config.strip_width, y0,
-                   min(static_cast<int>(p.problem.output.height), y0 + p.tiling.segment_height)});
-  }
+  for_each_job(p.tiling, p.config.strip_width, static_cast<int>(p.problem.output.height),
+               [&](const Job& job) { make_strip(block, stream, job); });
   ptx::cp_async_wait_all();  // the weights that were sent for last are not needed any more
 }
 

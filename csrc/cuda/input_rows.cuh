@@ -1,5 +1,5 @@
 // Pixels of the enlarged image, read straight from the low-resolution input: 4 x 4 weighted samples, or the pixel itself. The
-// weights are tabulated in shared memory, since they are worked out in double: a strip's columns once, rows 32 at a time.
+// weights are tabulated in shared memory, since they are worked out in double: a strip's columns once, rows 16 at a time.
 #pragma once
 
 #include "../bicubic.h"

@@ -53,12 +53,6 @@ __device__ __forceinline__ MmaBlock<Net> afresh(const MmaBlock<Net>& b) {
   return {b.p, b.shared, opaque(b.lane), opaque(b.warp)};
 }
 
-// The part of the output a block is making.
-struct Job {
-  int64_t image;
-  int x0, y0, y1;
-};
-
 // A warp's sums: M tiles of 16 pixels x N tiles of 8 channels. Lane (g, t) holds, of each, channels 2t and 2t + 1 of pixels g
 // (elements 0, 1) and g + 8 (elements 2, 3).
 template <int M, int N>

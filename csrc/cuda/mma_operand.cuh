@@ -10,6 +10,7 @@
 
 #include <type_traits>
 
+#include "block.cuh"
 #include "forward_mma.h"
 #include "ptx.cuh"
 #include "storage.cuh"
@@ -19,8 +20,6 @@ namespace srcnn::cuda {
 // A lane's registers of a 16 x 8-unit tile of A, and of an 8-unit x 8 tile of B; ptx.cuh says which elements they are.
 using TileA = uint32_t[4];
 using TileB = uint32_t[2];
-
-__device__ __forceinline__ float relu(float a) { return a < 0.0f ? 0.0f : a; }  // keeps NaN, as torch.relu does
 
 template <class T>  // Half or BFloat16
 struct Sixteen {
