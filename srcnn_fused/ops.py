@@ -1,10 +1,10 @@
 """The compiled ops, torch.ops.srcnn_fused.*: typed wrappers, fake kernels and derivatives.
 
-csrc/ops.cpp declares the four ops and implements the two forward ones. Here they get what torch
-wants of an op besides: a fake kernel, which is the real one's argument checks and the shape of its
-result (so that torch.compile and torch.export can trace through), and an autograd formula. The
-backward ops run through the reference, for every device. Without the extension nothing is
-registered.
+csrc/ops.cpp declares the four ops and implements the two forward ones, csrc/ops_backward.cpp
+srcnn_backward for the CPU. Here they get what torch wants of an op besides: a fake kernel, which is
+the real one's argument checks and the shape of its result (so that torch.compile and torch.export
+can trace through), and an autograd formula. What has no compiled backward runs through the
+reference. Without the extension nothing is registered.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ def _bicubic_resize_fake(
     return _new_output(x, (x.shape[0], x.shape[1], out_height, out_width))
 
 
-# --- The backward ops, through the reference ------------------------------------------------------
+# --- The backward ops, through the reference where there is no kernel -----------------------------
 
 
 def _check_backward_arguments(

@@ -1,86 +1,16 @@
-// The driver of the fused backward: plan, pack the weights, let each worker take group after group of tiles, add up the groups'
-// partial sums in a fixed tree.
+// The driver of the fused backward: plan, pack the weights (backward_prepare.cpp), let each worker take group after group of
+// tiles, add up the groups' partial sums in a fixed tree.
 #include <algorithm>
 #include <atomic>
-#include <optional>
-#include <vector>
 
 #include "backward_engine.h"
 #include "backward_plan.h"
+#include "backward_prepare.h"
 #include "kernels.h"
-#include "resample_table.h"
 #include "workspace.h"
 
 namespace srcnn::cpu {
 namespace {
-
-int64_t offset_of(const ConvWeights& conv, int64_t out, int64_t in, int ky, int kx) {
-  return ((out * conv.in_channels + in) * conv.kernel_size + ky) * conv.kernel_size + kx;
-}
-
-// ------------------------------------------------------------------------------------------------------ packed weights
-
-// [channel / block][row][tap][block], as pixels.h reads them; value(row, tap, channel).
-template <class Value>
-std::vector<float> pack(int channels, int block, int rows, int taps, const Value& value) {
-  std::vector<float> packed(static_cast<size_t>(channels) * rows * taps);
-  float* to = packed.data();
-  for (int first = 0; first < channels; first += block) {
-    for (int row = 0; row < rows; ++row) {
-      for (int tap = 0; tap < taps; ++tap) {
-        for (int channel = first; channel < first + block; ++channel) *to++ = value(row, tap, channel);
-      }
-    }
-  }
-  return packed;
-}
-
-// A convolution of planes: row = input channel, ky; tap = kx.
-std::vector<float> pack_of_planes(const ConvWeights& conv, int block) {
-  const int k = conv.kernel_size;
-  return pack(conv.out_channels, block, conv.in_channels * k, k,
-              [&](int row, int tap, int channel) { return conv.weight[offset_of(conv, channel, row / k, row % k, tap)]; });
-}
-
-// A convolution of pixels: row = ky; tap = kx, input channel.
-std::vector<float> pack_of_pixels(const ConvWeights& conv, int block) {
-  const int k = conv.kernel_size, in = conv.in_channels;
-  return pack(conv.out_channels, block, k, k * in,
-              [&](int row, int tap, int channel) { return conv.weight[offset_of(conv, channel, tap % in, row, tap / in)]; });
-}
-
-// The transpose of a convolution, from the planes of its output's gradient to its input's channels: the kernel turned around.
-std::vector<float> pack_turned_of_planes(const ConvWeights& conv, int block) {
-  const int k = conv.kernel_size;
-  return pack(conv.in_channels, block, conv.out_channels * k, k, [&](int row, int tap, int channel) {
-    return conv.weight[offset_of(conv, row / k, channel, k - 1 - row % k, k - 1 - tap)];
-  });
-}
-
-// The same from pixels.
-std::vector<float> pack_turned_of_pixels(const ConvWeights& conv, int block) {
-  const int k = conv.kernel_size, out = conv.out_channels;
-  return pack(conv.in_channels, block, k, k * out, [&](int row, int tap, int channel) {
-    return conv.weight[offset_of(conv, tap % out, channel, k - 1 - row, k - 1 - tap / out)];
-  });
-}
-
-// [in][out][kx turned around][ky], as input_gradient.h reads conv1's.
-std::vector<float> pack_spread(const ConvWeights& conv) {
-  const int k = conv.kernel_size;
-  std::vector<float> packed;
-  packed.reserve(static_cast<size_t>(conv.out_channels) * conv.in_channels * k * k);
-  for (int in = 0; in < conv.in_channels; ++in) {
-    for (int out = 0; out < conv.out_channels; ++out) {
-      for (int kx = k - 1; kx >= 0; --kx) {
-        for (int ky = 0; ky < k; ++ky) packed.push_back(conv.weight[offset_of(conv, out, in, ky, kx)]);
-      }
-    }
-  }
-  return packed;
-}
-
-// --------------------------------------------------------------------------------------------------------- partial sums
 
 // Partial sum 0 becomes the sum of all: neighbours first, then neighbouring pairs, and so on.
 void add_partials(const Workspaces& partials, int64_t count, int64_t begin, int64_t end) {
@@ -91,34 +21,6 @@ void add_partials(const Workspaces& partials, int64_t count, int64_t begin, int6
       for (int64_t j = begin; j < end; ++j) to[j] += from[j];
     }
   }
-}
-
-// From the kernels' order to the weights' own; place(row, tap, channel) is the offset there.
-template <class Place>
-void unpack(const float* sums, int channels, int rows, int taps, float* weight, const Place& place) {
-  if (weight == nullptr) return;
-  for (int row = 0; row < rows; ++row) {
-    for (int tap = 0; tap < taps; ++tap) {
-      for (int channel = 0; channel < channels; ++channel) weight[place(row, tap, channel)] = *sums++;
-    }
-  }
-}
-
-void write_gradients(const BackwardProblem& problem, const PartialLayout& layout, const float* sums) {
-  const ConvWeights &conv1 = problem.conv1, &conv2 = problem.conv2, &conv3 = problem.conv3;
-  const int k1 = conv1.kernel_size, k2 = conv2.kernel_size, k3 = conv3.kernel_size, in2 = conv2.in_channels;
-  unpack(sums + layout.weight1, conv1.out_channels, conv1.in_channels * k1, k1, problem.grad1.weight,
-         [&](int row, int tap, int channel) { return offset_of(conv1, channel, row / k1, row % k1, tap); });
-  unpack(sums + layout.weight2, conv2.out_channels, k2, k2 * in2, problem.grad2.weight,
-         [&](int row, int tap, int channel) { return offset_of(conv2, channel, tap % in2, row, tap / in2); });
-  unpack(sums + layout.weight3, conv3.in_channels, conv3.out_channels * k3, k3, problem.grad3.weight,
-         [&](int row, int tap, int channel) { return offset_of(conv3, row / k3, channel, k3 - 1 - row % k3, k3 - 1 - tap); });
-  const auto copy = [&](float* bias, int64_t offset, int count) {
-    if (bias) std::copy_n(sums + offset, count, bias);
-  };
-  copy(problem.grad1.bias, layout.bias1, conv1.out_channels);
-  copy(problem.grad2.bias, layout.bias2, conv2.out_channels);
-  copy(problem.grad3.bias, layout.bias3, conv3.out_channels);
 }
 
 }  // namespace
@@ -134,29 +36,8 @@ const BackwardEngine& backward_engine_for(Isa isa) {
 void srcnn_backward(const BackwardProblem& problem, const Threads& threads) {
   const BackwardEngine& engine = backward_engine_for(selected_isa());
   const BackwardTiling tiling = plan_backward_tiling(problem);
-  const std::vector<float> weight1 = pack_of_planes(problem.conv1, engine.block1);
-  const std::vector<float> weight2 = pack_of_pixels(problem.conv2, engine.block2);
-  const std::vector<float> weight2_turned = pack_turned_of_pixels(problem.conv2, engine.block1);
-  const std::vector<float> weight3_turned = pack_turned_of_planes(problem.conv3, engine.block2);
-  const std::vector<float> weight1_spread = pack_spread(problem.conv1);
-  std::optional<ResampleTable> rows, columns;
-
-  BackwardPlan plan{};
-  plan.problem = &problem;
-  plan.depth = wanted_depth(problem);
-  plan.weight1 = weight1.data();
-  plan.weight2 = weight2.data();
-  plan.weight2_turned = weight2_turned.data();
-  plan.weight3_turned = weight3_turned.data();
-  plan.weight1_spread = weight1_spread.data();
-  plan.partial = plan_partial(problem);
-  plan.piece_columns = std::min(tiling.out_width, widest_piece(problem.conv2.kernel_size, tiling.input_wanted));
-  plan.layout = plan_backward_layout(problem, engine, plan.piece_columns);
-  if (problem.scale > 1) {
-    const double scale = static_cast<double>(problem.scale);
-    plan.rows = rows.emplace(problem.bicubic, problem.input.height, tiling.out_height, scale).view();
-    plan.columns = columns.emplace(problem.bicubic, problem.input.width, tiling.out_width, scale).view();
-  }
+  const PreparedBackward prepared(problem, engine, tiling);
+  const BackwardPlan& plan = prepared.plan();
 
   // Every group has a partial sum of its own, which one worker adds to in the order of the tiles, whoever it is.
   const int groups = static_cast<int>(std::max<int64_t>(1, tiling.groups));  // an empty batch leaves one, of zeros
