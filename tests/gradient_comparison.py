@@ -25,7 +25,9 @@ def errors(actual: Tensor, expected: Tensor) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     actual = actual.double()
     both_nan = actual.isnan() & expected.isnan()
-    difference = torch.where(both_nan, 0.0, actual - expected).nan_to_num(nan=torch.inf)
+    difference = torch.where(both_nan, 0.0, actual - expected).nan_to_num(
+        nan=torch.inf, posinf=torch.inf, neginf=-torch.inf
+    )
     expected = torch.where(expected.isnan(), 0.0, expected)
     if not difference.any():
         return 0.0, 0.0, 0.0
