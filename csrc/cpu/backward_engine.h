@@ -30,6 +30,13 @@ struct PlaneRows {
   int64_t row_size, stride;  // floats of a row, of a channel in it
 };
 
+// The points of a row's tiles (row_tiles.h): [point][tile][channel], points point_stride floats apart.
+struct PointRows {
+  int64_t offset;
+  int slots;
+  int64_t row_size, point_stride;  // floats
+};
+
 // Where everything lies in a worker's workspace, for pieces of up to a number of columns; made by backward_plan.cpp.
 struct BackwardLayout {
   RingLayout source;    // enlargement only: source rows after horizontal resampling
@@ -40,7 +47,12 @@ struct BackwardLayout {
   PixelRows hidden2;    // conv2 + ReLU
   PixelRows grad2;      // gradient of conv2's output
   PixelRows grad2_sums;
-  PixelRows grad1;         // gradient of conv1's output
+  PixelRows grad1;           // gradient of conv1's output
+  PointRows hidden1_points;  // a 5x5 conv2 only: of hidden1, of grad2, of grad2 as a gradient of outputs, and sums of products
+  PointRows grad2_points;
+  PointRows grad2_point_sums;
+  PointRows grad2_output_points;
+  PointRows products;
   PlaneRows grad1_planes;  // the same as planes
   PlaneRows spread;        // gradient of the enlarged image
   int64_t narrow_offset;   // a row of it, brought down to the input's columns
@@ -49,7 +61,7 @@ struct BackwardLayout {
 };
 
 // Where the terms of every gradient of weights are summed, in floats from the start of a partial sum, in the order the kernels
-// write: [row][tap][channel], see pixels.h.
+// write: [row][tap][channel], see pixels.h; of a 5x5 conv2 [point][row][tap][channel], with one tap, see row_tiles.h.
 struct PartialLayout {
   int64_t weight1, bias1, weight2, bias2, weight3, bias3;
   int64_t size;
@@ -61,10 +73,11 @@ enum class Depth { kBias3, kConv3, kConv2, kConv1 };
 struct BackwardPlan {
   const BackwardProblem* problem;
   Depth depth;
-  const float *weight1, *weight2;                // of the forward, [channel / block][row][tap][block]
-  const float *weight2_turned, *weight3_turned;  // of the gradients of their inputs, likewise
-  const float* weight1_spread;                   // [c][channel][kx][ky], see input_gradient.h
-  ResampleTableView rows, columns;               // enlargement only
+  const float *weight1, *weight2;                       // of the forward, [channel / block][row][tap][block]
+  const float *weight2_turned, *weight3_turned;         // of the gradients of their inputs, likewise
+  const float *weight2_points, *weight2_turned_points;  // of a 5x5 conv2: [point], each packed as a kernel of 5 rows of 1 tap
+  const float* weight1_spread;                          // [c][channel][kx][ky], see input_gradient.h
+  ResampleTableView rows, columns;                      // enlargement only
   BackwardLayout layout;
   PartialLayout partial;
   int64_t piece_columns;  // of a tile, at most so many at once

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "plan.h"
+#include "row_tiles.h"
 #include "workspace.h"
 
 namespace srcnn::cpu {
@@ -27,7 +28,7 @@ Depth wanted_depth(const BackwardProblem& problem) {
 // fill half of a 1 MB L2 cache, and narrow pieces would make too many columns again.
 int64_t widest_piece(int kernel2, bool input_wanted) {
   if (kernel2 == 1) return input_wanted ? 128 : 64;
-  return 160;
+  return kernel2 == 3 ? 160 : 96;
 }
 
 BackwardTile BackwardTiling::tile(int64_t tile) const {
@@ -91,7 +92,7 @@ BackwardLayout plan_backward_layout(const BackwardProblem& problem, const Backwa
     return PlaneRows{place(slots * count * stride), slots, left, count * stride, stride};
   };
   const auto pixels = [&](int slots, int count, int left) {
-    const int64_t row_size = count * (columns + 2 * left);
+    const int64_t row_size = count * (columns + 2 * left + (kernel2 == kTileTaps ? kTile : 0));  // the last tile may go beyond
     row_of_zeros = std::max(row_of_zeros, row_size);
     return PixelRows{place(slots * row_size), slots, left, row_size};
   };
@@ -110,6 +111,19 @@ BackwardLayout plan_backward_layout(const BackwardProblem& problem, const Backwa
   layout.hidden2 = pixels(1, kWidth2, left1 + halo2 + halo3);
   layout.grad2 = pixels(kernel2, kWidth2, left2);
   layout.grad1 = pixels(1, kWidth1, left1 + halo2);
+  if (kernel2 == kTileTaps) {
+    const int64_t tiles = ceil_div(columns + 2 * (left1 + halo2), kTile);
+    const auto points = [&](int slots, int count) {
+      const int64_t row_size = kPoints * tiles * count;
+      row_of_zeros = std::max(row_of_zeros, row_size);
+      return PointRows{place(slots * row_size), slots, row_size, tiles * count};
+    };
+    layout.hidden1_points = points(kernel2, kWidth1);
+    layout.grad2_points = points(kernel2, kWidth2);
+    layout.grad2_output_points = points(1, kWidth2);
+    layout.products = points(1, kWidth1);
+    if (replicate) layout.grad2_point_sums = points(kernel2, kWidth2);
+  }
   if (replicate) layout.grad_sums = planes(kKernel3, channels, layout.grad.left, 0);
   if (replicate && kernel2 > 1) layout.grad2_sums = pixels(kernel2, kWidth2, left2);
   if (input_wanted) {
@@ -133,7 +147,9 @@ PartialLayout plan_partial(const BackwardProblem& problem) {
   };
   layout.weight1 = place(problem.grad1.weight, weights(problem.conv1));
   layout.bias1 = place(problem.grad1.bias, problem.conv1.out_channels);
-  layout.weight2 = place(problem.grad2.weight, weights(problem.conv2));
+  const ConvWeights& conv2 = problem.conv2;
+  const int64_t points = int64_t{kPoints} * conv2.out_channels * conv2.in_channels * conv2.kernel_size;
+  layout.weight2 = place(problem.grad2.weight, conv2.kernel_size == kTileTaps ? points : weights(conv2));
   layout.bias2 = place(problem.grad2.bias, problem.conv2.out_channels);
   layout.weight3 = place(problem.grad3.weight, weights(problem.conv3));
   layout.bias3 = place(problem.grad3.bias, problem.conv3.out_channels);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "row_tiles.h"
+
 namespace srcnn::cpu {
 namespace {
 
@@ -56,6 +58,21 @@ std::vector<float> pack_turned_of_pixels(const ConvWeights& conv, int block) {
   });
 }
 
+// Every point of a kernel of 5, as a kernel of 5 rows of one tap; weight(ky, kx, tap, channel).
+template <class Weight>
+std::vector<float> pack_points(int channels, int block, int taps, const Weight& weight) {
+  std::vector<float> packed;
+  for (int point = 0; point < kPoints; ++point) {
+    const std::vector<float> one = pack(channels, block, kTileTaps, taps, [&](int row, int tap, int channel) {
+      double sum = 0;
+      for (int kx = 0; kx < kTileTaps; ++kx) sum += tile_weight(point, kx) * static_cast<double>(weight(row, kx, tap, channel));
+      return static_cast<float>(sum);
+    });
+    packed.insert(packed.end(), one.begin(), one.end());
+  }
+  return packed;
+}
+
 // [in][out][kx turned around][ky], as input_gradient.h reads conv1's.
 std::vector<float> pack_spread(const ConvWeights& conv) {
   const int k = conv.kernel_size;
@@ -69,6 +86,20 @@ std::vector<float> pack_spread(const ConvWeights& conv) {
     }
   }
   return packed;
+}
+
+// From the points of a kernel of 5 to its taps.
+void write_points(const float* sums, const ConvWeights& conv, float* weight) {
+  if (weight == nullptr) return;
+  const int64_t in = conv.in_channels, out = conv.out_channels, point_size = kTileTaps * in * out;
+  for (int64_t i = 0; i < point_size; ++i) {  // ky, input channel, output channel
+    for (int kx = 0; kx < kTileTaps; ++kx) {
+      double sum = 0;
+      for (int point = 0; point < kPoints; ++point)
+        sum += tile_weight(point, kx) * static_cast<double>(sums[point * point_size + i]);
+      weight[offset_of(conv, i % out, i / out % in, static_cast<int>(i / (in * out)), kx)] = static_cast<float>(sum);
+    }
+  }
 }
 
 // From the kernels' order to the weights' own; place(row, tap, channel) is the offset there.
@@ -90,11 +121,22 @@ PreparedBackward::PreparedBackward(const BackwardProblem& problem, const Backwar
       weight2_turned_(pack_turned_of_pixels(problem.conv2, engine.block1)),
       weight3_turned_(pack_turned_of_planes(problem.conv3, engine.block2)),
       weight1_spread_(pack_spread(problem.conv1)) {
+  const ConvWeights& conv2 = problem.conv2;
+  if (conv2.kernel_size == kTileTaps) {
+    weight2_points_ = pack_points(kWidth2, engine.block2, kWidth1, [&](int ky, int kx, int tap, int channel) {
+      return conv2.weight[offset_of(conv2, channel, tap, ky, kx)];
+    });
+    weight2_turned_points_ = pack_points(kWidth1, engine.block1, kWidth2, [&](int ky, int kx, int tap, int channel) {
+      return conv2.weight[offset_of(conv2, tap, channel, kTileTaps - 1 - ky, kTileTaps - 1 - kx)];
+    });
+  }
   plan_.problem = &problem;
   plan_.depth = wanted_depth(problem);
   plan_.weight1 = weight1_.data();
   plan_.weight2 = weight2_.data();
   plan_.weight2_turned = weight2_turned_.data();
+  plan_.weight2_points = weight2_points_.data();
+  plan_.weight2_turned_points = weight2_turned_points_.data();
   plan_.weight3_turned = weight3_turned_.data();
   plan_.weight1_spread = weight1_spread_.data();
   plan_.partial = plan_partial(problem);
@@ -112,8 +154,12 @@ void write_gradients(const BackwardProblem& problem, const PartialLayout& layout
   const int k1 = conv1.kernel_size, k2 = conv2.kernel_size, k3 = conv3.kernel_size, in2 = conv2.in_channels;
   unpack(sums + layout.weight1, conv1.out_channels, conv1.in_channels * k1, k1, problem.grad1.weight,
          [&](int row, int tap, int channel) { return offset_of(conv1, channel, row / k1, row % k1, tap); });
-  unpack(sums + layout.weight2, conv2.out_channels, k2, k2 * in2, problem.grad2.weight,
-         [&](int row, int tap, int channel) { return offset_of(conv2, channel, tap % in2, row, tap / in2); });
+  if (k2 == kTileTaps) {
+    write_points(sums + layout.weight2, conv2, problem.grad2.weight);
+  } else {
+    unpack(sums + layout.weight2, conv2.out_channels, k2, k2 * in2, problem.grad2.weight,
+           [&](int row, int tap, int channel) { return offset_of(conv2, channel, tap % in2, row, tap / in2); });
+  }
   unpack(sums + layout.weight3, conv3.in_channels, conv3.out_channels * k3, k3, problem.grad3.weight,
          [&](int row, int tap, int channel) { return offset_of(conv3, row / k3, channel, k3 - 1 - row % k3, k3 - 1 - tap); });
   const auto copy = [&](float* bias, int64_t offset, int count) {

@@ -20,7 +20,8 @@ class PreparedBackward {
 
  private:
   std::vector<float> weight1_, weight2_, weight2_turned_, weight3_turned_, weight1_spread_;
-  std::optional<ResampleTable> rows_, columns_;  // enlargement only
+  std::vector<float> weight2_points_, weight2_turned_points_;  // of a 5x5 conv2
+  std::optional<ResampleTable> rows_, columns_;                // enlargement only
   BackwardPlan plan_{};
 };
 
