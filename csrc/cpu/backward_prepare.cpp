@@ -58,17 +58,26 @@ std::vector<float> pack_turned_of_pixels(const ConvWeights& conv, int block) {
   });
 }
 
-// Every point of a kernel of 5, as a kernel of 5 rows of one tap; weight(ky, kx, tap, channel).
-template <class Weight>
-std::vector<float> pack_points(int channels, int block, int taps, const Weight& weight) {
-  std::vector<float> packed;
-  for (int point = 0; point < kPoints; ++point) {
-    const std::vector<float> one = pack(channels, block, kTileTaps, taps, [&](int row, int tap, int channel) {
-      double sum = 0;
-      for (int kx = 0; kx < kTileTaps; ++kx) sum += tile_weight(point, kx) * static_cast<double>(weight(row, kx, tap, channel));
-      return static_cast<float>(sum);
-    });
-    packed.insert(packed.end(), one.begin(), one.end());
+// Every point of a kernel of 5, as a kernel of 5 rows of one tap; first(ky, tap, channel) is the weight at kx = 0, and the
+// others follow it, or go before it where the kernel is turned.
+template <int kStep, class First>
+std::vector<float> pack_points(int channels, int block, int taps, const First& first) {
+  const size_t size = static_cast<size_t>(kTileTaps) * channels * taps;
+  std::vector<float> packed(kPoints * size);
+  float* to = packed.data();
+  for (int begin = 0; begin < channels; begin += block) {
+    for (int ky = 0; ky < kTileTaps; ++ky) {
+      for (int tap = 0; tap < taps; ++tap) {
+        for (int channel = begin; channel < begin + block; ++channel, ++to) {
+          const float* const weight = first(ky, tap, channel);
+          for (int point = 0; point < kPoints; ++point) {
+            double sum = 0;
+            for (int kx = 0; kx < kTileTaps; ++kx) sum += kTileWeight[point][kx] * static_cast<double>(weight[kStep * kx]);
+            to[point * size] = static_cast<float>(sum);
+          }
+        }
+      }
+    }
   }
   return packed;
 }
@@ -91,13 +100,19 @@ std::vector<float> pack_spread(const ConvWeights& conv) {
 // From the points of a kernel of 5 to its taps.
 void write_points(const float* sums, const ConvWeights& conv, float* weight) {
   if (weight == nullptr) return;
-  const int64_t in = conv.in_channels, out = conv.out_channels, point_size = kTileTaps * in * out;
-  for (int64_t i = 0; i < point_size; ++i) {  // ky, input channel, output channel
-    for (int kx = 0; kx < kTileTaps; ++kx) {
-      double sum = 0;
-      for (int point = 0; point < kPoints; ++point)
-        sum += tile_weight(point, kx) * static_cast<double>(sums[point * point_size + i]);
-      weight[offset_of(conv, i % out, i / out % in, static_cast<int>(i / (in * out)), kx)] = static_cast<float>(sum);
+  const int64_t point_size = int64_t{kTileTaps} * conv.in_channels * conv.out_channels;
+  for (int ky = 0; ky < kTileTaps; ++ky) {
+    for (int64_t in = 0; in < conv.in_channels; ++in) {
+      for (int64_t out = 0; out < conv.out_channels; ++out, ++sums) {
+        float* const to = weight + offset_of(conv, out, in, ky, 0);
+        for (int kx = 0; kx < kTileTaps; ++kx) {
+          double sum = 0;
+          for (int point = 0; point < kPoints; ++point) {
+            sum += kTileWeight[point][kx] * static_cast<double>(sums[point * point_size]);
+          }
+          to[kx] = static_cast<float>(sum);
+        }
+      }
     }
   }
 }
@@ -116,22 +131,24 @@ void unpack(const float* sums, int channels, int rows, int taps, float* weight, 
 }  // namespace
 
 PreparedBackward::PreparedBackward(const BackwardProblem& problem, const BackwardEngine& engine, const BackwardTiling& tiling)
-    : weight1_(pack_of_planes(problem.conv1, engine.block1)),
-      weight2_(pack_of_pixels(problem.conv2, engine.block2)),
-      weight2_turned_(pack_turned_of_pixels(problem.conv2, engine.block1)),
-      weight3_turned_(pack_turned_of_planes(problem.conv3, engine.block2)),
-      weight1_spread_(pack_spread(problem.conv1)) {
+    : weight1_(pack_of_planes(problem.conv1, engine.block1)), weight2_(pack_of_pixels(problem.conv2, engine.block2)) {
   const ConvWeights& conv2 = problem.conv2;
+  const Depth depth = wanted_depth(problem);
+  if (depth >= Depth::kConv2) weight3_turned_ = pack_turned_of_planes(problem.conv3, engine.block2);
+  if (depth >= Depth::kConv1) weight2_turned_ = pack_turned_of_pixels(conv2, engine.block1);
+  if (tiling.input_wanted) weight1_spread_ = pack_spread(problem.conv1);
   if (conv2.kernel_size == kTileTaps) {
-    weight2_points_ = pack_points(kWidth2, engine.block2, kWidth1, [&](int ky, int kx, int tap, int channel) {
-      return conv2.weight[offset_of(conv2, channel, tap, ky, kx)];
+    weight2_points_ = pack_points<1>(kWidth2, engine.block2, kWidth1, [&](int ky, int tap, int channel) {
+      return conv2.weight + offset_of(conv2, channel, tap, ky, 0);
     });
-    weight2_turned_points_ = pack_points(kWidth1, engine.block1, kWidth2, [&](int ky, int kx, int tap, int channel) {
-      return conv2.weight[offset_of(conv2, tap, channel, kTileTaps - 1 - ky, kTileTaps - 1 - kx)];
-    });
+    if (depth >= Depth::kConv1) {
+      weight2_turned_points_ = pack_points<-1>(kWidth1, engine.block1, kWidth2, [&](int ky, int tap, int channel) {
+        return conv2.weight + offset_of(conv2, tap, channel, kTileTaps - 1 - ky, kTileTaps - 1);
+      });
+    }
   }
   plan_.problem = &problem;
-  plan_.depth = wanted_depth(problem);
+  plan_.depth = depth;
   plan_.weight1 = weight1_.data();
   plan_.weight2 = weight2_.data();
   plan_.weight2_turned = weight2_turned_.data();

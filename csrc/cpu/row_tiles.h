@@ -34,16 +34,17 @@ inline constexpr float kTileOutput[kPoints][kTile] = {
     {1.0f, -2.0f, 4.0f, -8.0f}, {1.0f, 0.5f, 0.25f, 0.125f}, {1.0f, -0.5f, 0.25f, -0.125f}, {0.0f, 0.0f, 0.0f, 1.0f},
 };
 
-// G: each point's powers, scaled to go with B.
-inline constexpr double kTileScale[kPoints] = {1.0, -2.0 / 9, -2.0 / 9, 1.0 / 90, 1.0 / 90, 32.0 / 45, 32.0 / 45, 1.0};
-inline constexpr double kTilePoint[kPoints] = {0, 1, -1, 2, -2, 0.5, -0.5, 0 /* unused */};
-
-constexpr double tile_weight(int point, int tap) {
-  if (point == kPoints - 1) return tap == kTileTaps - 1 ? 1.0 : 0.0;  // infinity
-  double power = kTileScale[point];
-  for (int i = 0; i < tap; ++i) power *= kTilePoint[point];
-  return power;
-}
+// G: each point's powers, scaled to go with B; the last is infinity.
+inline constexpr double kTileWeight[kPoints][kTileTaps] = {
+    {1.0, 0.0, 0.0, 0.0, 0.0},
+    {-2.0 / 9, -2.0 / 9, -2.0 / 9, -2.0 / 9, -2.0 / 9},
+    {-2.0 / 9, 2.0 / 9, -2.0 / 9, 2.0 / 9, -2.0 / 9},
+    {1.0 / 90, 2.0 / 90, 4.0 / 90, 8.0 / 90, 16.0 / 90},
+    {1.0 / 90, -2.0 / 90, 4.0 / 90, -8.0 / 90, 16.0 / 90},
+    {32.0 / 45, 16.0 / 45, 8.0 / 45, 4.0 / 45, 2.0 / 45},
+    {32.0 / 45, -16.0 / 45, 8.0 / 45, -4.0 / 45, 2.0 / 45},
+    {0.0, 0.0, 0.0, 0.0, 1.0},
+};
 
 // Sum of `column` of a matrix times x, zeros left out.
 template <class S, int kRows, int kColumns>

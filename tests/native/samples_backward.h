@@ -51,8 +51,8 @@ struct BackwardSample {
   bool cancels() const {
     double largest = 0, terms = 0;
     for (const double value : expected.input.values) largest = std::max(largest, std::abs(value));
-    for (const double value : expected.enlarged.values) terms += std::abs(value);
-    return largest * static_cast<double>(expected.input.values.size()) < kLeftOver * terms;
+    for (const double value : expected.enlarged.values) terms += value * value;
+    return largest * largest * static_cast<double>(expected.input.values.size()) < kLeftOver * terms;
   }
 
   const Network& net;
