@@ -183,6 +183,17 @@ void check_network(const Tensor& x, const Tensor& weight1, const Tensor& bias1, 
   check_shape(bias3, "bias3", {c});
 }
 
+// The checks of srcnn_forward on any device, but for the names of its options.
+template <class T>
+void check_forward(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2, const Tensor& bias2,
+                   const Tensor& weight3, const Tensor& bias3, int64_t scale) {
+  check_image<T>(x);
+  check_network<T>(x, weight1, bias1, weight2, bias2, weight3, bias3);
+  check(scale >= 1, "scale must be at least 1, got ", scale);
+  check(x.size(2) < INT32_MAX / scale && x.size(3) < INT32_MAX / scale, "scale must keep the sides below 2^31, got ", scale,
+        " for x of ", shape_of(x));
+}
+
 // srcnn_forward on any device: checks, the problem in plain structs, and run(problem) to solve it.
 template <class T, class Run>
 Tensor run_forward(const Tensor& x,        // [N, c, h, w]
@@ -194,11 +205,7 @@ Tensor run_forward(const Tensor& x,        // [N, c, h, w]
                    const Tensor& bias3,    // [c]
                    int64_t scale, const std::string& bicubic, const std::string& padding_mode, bool allow_tf32,
                    const Run& run) {
-  check_image<T>(x);
-  check_network<T>(x, weight1, bias1, weight2, bias2, weight3, bias3);
-  check(scale >= 1, "scale must be at least 1, got ", scale);
-  check(x.size(2) < INT32_MAX / scale && x.size(3) < INT32_MAX / scale, "scale must keep the sides below 2^31, got ", scale,
-        " for x of ", shape_of(x));
+  check_forward<T>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale);
   ForwardProblemOf<T> problem;
   problem.scale = scale;
   problem.bicubic = parse_bicubic(bicubic, "bicubic");

@@ -12,7 +12,6 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
-#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -23,18 +22,10 @@
 #include "cpu/kernels.h"
 #include "cpu/plan.h"
 #include "op_arguments.h"
+#include "op_threads.h"
 
 namespace srcnn {
 namespace {
-
-// The CPU kernels see torch's thread pool only through this.
-cpu::Threads torch_threads() {
-  return {static_cast<int>(torch::stable::get_num_threads()), [](int workers, const std::function<void(int)>& work) {
-            torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-              for (int64_t worker = begin; worker < end; ++worker) work(static_cast<int>(worker));
-            });
-          }};
-}
 
 Tensor srcnn_forward_cpu(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                          const Tensor& bias2, const Tensor& weight3, const Tensor& bias3, int64_t scale,

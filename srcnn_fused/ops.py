@@ -1,6 +1,7 @@
 """The compiled ops, torch.ops.srcnn_fused.*, as typed functions.
 
-csrc/ops.cpp declares them and checks their arguments; fake kernels and derivatives are in
+csrc/ops.cpp declares them and checks their arguments, csrc/ops_backward.cpp has srcnn_backward for
+the CPU (elsewhere it runs through the reference); fake kernels and derivatives are in
 _op_registration.py. Importing this module registers it all; without the extension nothing is
 registered, and a call raises AttributeError.
 """

@@ -1,4 +1,4 @@
-// What cpu/ offers to the layer above: the two operations, and the thread pool they are lent.
+// What cpu/ offers to the layer above: the operations, and the thread pool they are lent.
 #pragma once
 
 #include <functional>
@@ -13,8 +13,10 @@ struct Threads {
   std::function<void(int workers, const std::function<void(int)>& work)> run;
 };
 
-// Both throw std::runtime_error (SRCNN_FUSED_CPU_ISA) or std::bad_alloc, before the output is touched.
+// All throw std::runtime_error (SRCNN_FUSED_CPU_ISA) or std::bad_alloc, before the output is touched.
 void srcnn_forward(const ForwardProblem& problem, const Threads& threads);
+// Every gradient is the same to the last bit, however many threads there are.
+void srcnn_backward(const BackwardProblem& problem, const Threads& threads);
 void bicubic_resize(const ResizeProblem& problem, const Threads& threads);
 
 }  // namespace srcnn::cpu

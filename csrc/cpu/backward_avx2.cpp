@@ -1,0 +1,23 @@
+// The CPU backward for AVX2 with FMA.
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "backward_engine.h"
+#include "target.h"
+
+SRCNN_TARGET_BEGIN("avx2,fma")
+#include "vec_avx2.h"
+// After the vector type, inside the target region:
+#include "backward_strip.h"
+SRCNN_TARGET_END
+
+namespace srcnn::cpu {
+// constinit: start-up code built for this instruction set would crash a machine without it.
+constinit const BackwardEngine kAvx2BackwardEngine = make_backward_engine<Avx2>();
+}  // namespace srcnn::cpu
+
+#endif
