@@ -71,7 +71,7 @@ def inference(model: Forward) -> Forward:
     return forward
 
 
-def _to_channels_last(network: nn.Sequential) -> nn.Sequential:
+def to_channels_last(network: nn.Sequential) -> nn.Sequential:
     copied = copy.deepcopy(network)
     return copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -103,7 +103,7 @@ def eager(setup: Setup) -> Forward:
 
 def channels_last(setup: Setup) -> Forward:
     """PyTorch with weights and activations in channels_last."""
-    model = Enlarged(_to_channels_last(setup.network), setup.scale)
+    model = Enlarged(to_channels_last(setup.network), setup.scale)
     return inference(lambda x: model(x.to(memory_format=torch.channels_last)))
 
 
@@ -117,7 +117,7 @@ def compiled(setup: Setup) -> Forward:
 def compiled_frozen(setup: Setup) -> Forward:
     """torch.compile at its best: channels_last weights, frozen into the graph and prepacked."""
     config = _import("torch._inductor.config")
-    model = Enlarged(_to_channels_last(setup.network), setup.scale)
+    model = Enlarged(to_channels_last(setup.network), setup.scale)
     forward = inference(compile_model(model))
     with config.patch(freezing=True):
         forward(setup.example)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from srcnn_fused import FusedSRCNN, _extension
 
 from .cases import Case, WrongOutput
-from .peers import Unavailable, _compile, _to_channels_last
+from .peers import Unavailable, compile_model, to_channels_last
 
 # Float32 gradients may differ from float64 by this much of the largest. Of millions of features a
 # few lie so close to 0 that float32 takes the other branch of the ReLU: that, not rounding, is it.
@@ -50,8 +50,7 @@ class TrainingCase:
 
     def describe(self) -> dict[str, Any]:
         """The case as a result file has it."""
-        described = self._image.describe() | {"flop": self.flop}
-        return {"batch": self.batch, **described}
+        return self._image.describe() | {"batch": self.batch, "flop": self.flop}
 
     def make_network(self) -> nn.Sequential:
         """The usual SRCNN of three nn.Conv2d, float32, with the same random weights every time."""
@@ -90,7 +89,7 @@ def eager(network: nn.Sequential) -> Trained:
 
 def channels_last(network: nn.Sequential) -> Trained:
     """PyTorch with weights and activations in channels_last."""
-    network = _to_channels_last(network)
+    network = to_channels_last(network)
 
     def forward(x: Tensor) -> Tensor:
         out: Tensor = network(x.to(memory_format=torch.channels_last))
@@ -101,7 +100,7 @@ def channels_last(network: nn.Sequential) -> Trained:
 
 def compiled(network: nn.Sequential) -> Trained:
     """torch.compile in its default mode, forward and backward, for this shape."""
-    return Trained(_compile(network), list(network.parameters()))
+    return Trained(compile_model(network), list(network.parameters()))
 
 
 def fused(network: nn.Sequential) -> Trained:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -83,14 +84,20 @@ def check(case: Case, dtype: torch.dtype, tolerance: float | None = None) -> Non
 def check_kernel(
     case: Case, dtype: torch.dtype, kernel: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """check with one kernel; skips where it is not for this GPU or this problem."""
+    """check with one kernel; skips where it is not for this GPU or this problem.
+
+    A Hopper that is to be tested (SRCNN_FUSED_REQUIRE_CUDA=1) must have the kernels made for it.
+    """
     monkeypatch.setenv(KERNEL_VARIABLE, kernel)
     try:
         check(case, dtype, TF32_TOLERANCE if kernel == "tf32" else None)
     except RuntimeError as error:
         if KERNEL_VARIABLE not in str(error):
             raise
-        pytest.skip(str(error))
+        hopper = torch.cuda.get_device_capability() == (9, 0)
+        expected = kernel == "wgmma" and hopper and case.kernel2 > 1
+        required = expected and os.environ.get("SRCNN_FUSED_REQUIRE_CUDA") == "1"
+        (pytest.fail if required else pytest.skip)(str(error))
 
 
 # --- Numbers --------------------------------------------------------------------------------------
