@@ -22,7 +22,7 @@ struct MmaNetwork {
            // From a warp's tile of 16 pixels to its next: wgmma shares tiles of 64 out among 4 warps.
   static constexpr int kTileStride = kWgmma ? 4 * kTilePixels : kTilePixels;
   // Whether an input row is under way while conv1 runs, or there are no registers for it.
-  static constexpr bool kLoadsAhead = !(kKernel2 == 5 && kChannels > 1 && kPerUnit == 1);
+  static constexpr bool kLoadsAhead = kChannels == 1 || kPerUnit == 2 || kKernel2 == 3;
   static constexpr int kConv1Steps = conv1_steps(kChannels, kPerUnit);
   static constexpr int kConv2Steps = channel_steps(kWidth1, kPerUnit);  // for each kx
   static constexpr int kConv3Steps = channel_steps(kWidth2, kPerUnit);
