@@ -16,10 +16,9 @@ struct MmaNetwork {
   static constexpr int kKernel2 = kKernel2_, kChannels = kChannels_, kPerUnit = Operand::kPerUnit;
   static constexpr int kTiles = warp_tiles(kKernel2, Operand::kProducts);
   static constexpr int kMaxThreads = 32 * max_warps(kKernel2, Operand::kProducts);
-  static constexpr int kPixelsPerThread =
-      (kTiles * kTilePixels + 31) /
-      32;  // of a row, if each is one thread's
-           // From a warp's tile of 16 pixels to its next: wgmma shares tiles of 64 out among 4 warps.
+  // Pixels of a row, if each is one thread's.
+  static constexpr int kPixelsPerThread = (kTiles * kTilePixels + 31) / 32;
+  // From a warp's tile of 16 pixels to its next: wgmma shares tiles of 64 out among 4 warps.
   static constexpr int kTileStride = kWgmma ? 4 * kTilePixels : kTilePixels;
   // Whether an input row is under way while conv1 runs, or there are no registers for it.
   static constexpr bool kLoadsAhead = kChannels == 1 || kPerUnit == 2 || kKernel2 == 3;
