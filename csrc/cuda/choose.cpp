@@ -4,7 +4,8 @@
 #include <stdexcept>
 #include <string>
 
-// Whether there is code for sm_90a: setup.py and CMakeLists.txt know.
+// Whether there is code for sm_90a: setup.py says so of an extension with CUDA kernels. Elsewhere (the plain library, which is
+// not launched, and the tests on the CPU) nothing depends on it.
 #if defined(SRCNN_FUSED_SM90A) || !defined(SRCNN_FUSED_WITH_CUDA)
 inline constexpr bool kBuiltForSm90a = true;
 #else
