@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import torch
 from srcnn_fused._files import replacing
 
 from . import machine
-from .cases import NETWORKS, Case
-from .peers import CONTENDERS
+from .cases import NETWORKS, Case, WrongOutput
+from .peers import CONTENDERS, Unavailable
 
 SCHEMA = 1
 
@@ -81,6 +82,19 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def attempt(name: str, check: Callable[[str], float]) -> dict[str, Any]:
+    """One contender's entry as in the JSON: its largest error, by check(name), or why none."""
+    try:
+        return {"name": name, "status": "ok", "max_error": check(name)}
+    except Unavailable as error:
+        status, reason = "skipped", str(error)
+    except WrongOutput as error:
+        status, reason = "wrong", str(error)
+    except Exception as error:  # a peer that breaks here must not hide the others
+        status, reason = "failed", first_line(error)
+    return {"name": name, "status": status, "reason": reason}
 
 
 def exit_status(result: dict[str, Any]) -> int:

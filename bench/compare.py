@@ -23,8 +23,8 @@ from rich.progress import Progress
 from torch import Tensor
 
 from . import command, machine, report
-from .cases import Case, Reference, WrongOutput
-from .peers import CONTENDERS, Forward, Setup, Unavailable
+from .cases import Case, Reference
+from .peers import CONTENDERS, Forward, Setup
 
 # A turn of less than this would measure the clock; short calls are repeated within it.
 _SHORTEST_TURN = 0.02  # seconds
@@ -40,20 +40,14 @@ def prepare(
     network, x = case.make_network(), case.make_input()
     reference = Reference(case, network, x)
     forwards: dict[str, Forward] = {}
-    entries: list[dict[str, Any]] = []
-    for name in names:
-        entry: dict[str, Any] = {"name": name, "status": "ok"}
-        try:
-            forward = CONTENDERS[name](Setup(network, x, case.scale, threads))
-            entry["max_error"] = reference.max_error(forward(x))
-            forwards[name] = forward
-        except Unavailable as error:
-            entry.update(status="skipped", reason=str(error))
-        except WrongOutput as error:
-            entry.update(status="wrong", reason=str(error))
-        except Exception as error:  # a peer that breaks here must not hide the others
-            entry.update(status="failed", reason=command.first_line(error))
-        entries.append(entry)
+
+    def check(name: str) -> float:
+        forward = CONTENDERS[name](Setup(network, x, case.scale, threads))
+        error = reference.max_error(forward(x))
+        forwards[name] = forward
+        return error
+
+    entries = [command.attempt(name, check) for name in names]
     return x, forwards, entries
 
 

@@ -24,9 +24,8 @@ from rich.table import Table
 from torch import Tensor
 
 from . import command, report
-from .cases import NETWORKS, WrongOutput
+from .cases import NETWORKS
 from .compare import summarise, take_turn
-from .peers import Unavailable
 from .training import CONTENDERS, Reference, Trained, TrainingCase, build
 
 # Patches as the public ports train on, and images large enough to leave every cache.
@@ -50,21 +49,15 @@ def prepare(
     """
     reference = Reference(case)
     trained: dict[str, Trained] = {}
-    entries: list[dict[str, Any]] = []
-    for name in names:
-        entry: dict[str, Any] = {"name": name, "status": "ok"}
-        try:
-            contender = build(name, case)
-            contender.step(x, target)
-            entry["max_error"] = reference.max_error(contender.parameters)
-            trained[name] = contender
-        except Unavailable as error:
-            entry.update(status="skipped", reason=str(error))
-        except WrongOutput as error:
-            entry.update(status="wrong", reason=str(error))
-        except Exception as error:  # a peer that breaks here must not hide the others
-            entry.update(status="failed", reason=command.first_line(error))
-        entries.append(entry)
+
+    def check(name: str) -> float:
+        contender = build(name, case)
+        contender.step(x, target)
+        error = reference.max_error(contender.parameters)
+        trained[name] = contender
+        return error
+
+    entries = [command.attempt(name, check) for name in names]
     return trained, entries
 
 

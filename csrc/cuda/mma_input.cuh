@@ -30,7 +30,7 @@ __device__ __forceinline__ int ring_columns(const MmaBlock<Net>& b) {
 
 template <class Net>
 __device__ __forceinline__ void load_channel(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
-                                             int first_column, int row, const Window& rows, int c,
+                                             int first_column, int row, const Samples& rows, int c,
                                              float (&value)[LoadedRow<Net>::kCount]) {
 #pragma unroll
   for (int k = 0; k < LoadedRow<Net>::kCount; ++k) {
@@ -59,7 +59,7 @@ __device__ __forceinline__ void store_channel(const MmaBlock<Net>& b, const Phas
 template <class Net>
 __device__ __forceinline__ void load_row(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
                                          int first_column, int row, LoadedRow<Net>& loaded) {
-  const Window rows = input.row_window(row);
+  const Samples rows = input.row_window(row);
 #pragma unroll
   for (int c = 0; c < Net::kChannels; ++c) load_channel(b, input, first_column, row, rows, c, loaded.value[c]);
 }
@@ -75,7 +75,7 @@ __device__ __forceinline__ void store_row(const MmaBlock<Net>& b, const PhasedIn
 template <class Net>
 __device__ __forceinline__ void copy_row(const MmaBlock<Net>& b, const PhasedInput<typename Net::Image>& input,
                                          int first_column, int row) {
-  const Window rows = input.row_window(row);
+  const Samples rows = input.row_window(row);
 #pragma unroll 1
   for (int c = 0; c < Net::kChannels; ++c) {
     float value[LoadedRow<Net>::kCount];

@@ -11,7 +11,7 @@
 
 namespace srcnn::cuda {
 
-struct Window {  // the 4 source samples of an output position
+struct Samples {  // the 4 source samples of an output position
   int index[4];
   float weight[4];
 };
@@ -54,15 +54,15 @@ struct PhasedInput {
   }
 
   // The samples of output position i of an axis of `size` source samples, 0 <= i < scale * size.
-  __device__ __forceinline__ Window window(int i, int size) const {
+  __device__ __forceinline__ Samples window(int i, int size) const {
     const int cell = i / scale, phase = i - cell * scale, first = cell + tables.first[phase];
     const float4 w = tables.weight[phase];
-    Window result{{first, first + 1, first + 2, first + 3}, {w.x, w.y, w.z, w.w}};
+    Samples result{{first, first + 1, first + 2, first + 3}, {w.x, w.y, w.z, w.w}};
     if (first < 0 || first + 3 >= size) at_the_edge(result, size);
     return result;
   }
 
-  __device__ __forceinline__ void at_the_edge(Window& window, int size) const {
+  __device__ __forceinline__ void at_the_edge(Samples& window, int size) const {
     const ResampleAxis axis = make_resample_axis(bicubic, size, 1.0);
     float sum = 0.0f;
 #pragma unroll
@@ -80,20 +80,20 @@ struct PhasedInput {
   // Columns first_column, ... of the enlarged image, those outside clamped. All threads, after a barrier; another one is due.
   __device__ void tabulate_columns(int first_column, int columns) const {
     for (int j = threadIdx.x; j < columns; j += blockDim.x) {
-      const Window w = window(min(max(first_column + j, 0), width - 1), static_cast<int>(image.width));
+      const Samples w = window(min(max(first_column + j, 0), width - 1), static_cast<int>(image.width));
       tables.column_index[j] = make_int4(w.index[0], w.index[1], w.index[2], w.index[3]);
       tables.column_weight[j] = make_float4(w.weight[0], w.weight[1], w.weight[2], w.weight[3]);
     }
   }
 
-  __device__ __forceinline__ Window row_window(int r) const {
-    return scale == 1 ? Window{} : window(r, static_cast<int>(image.height));
+  __device__ __forceinline__ Samples row_window(int r) const {
+    return scale == 1 ? Samples{} : window(r, static_cast<int>(image.height));
   }
 
   // Channel c of the pixel in row r, whose window is `rows`, and column x, which is number j of the tabulated ones; columns
   // outside are the edge column. For a scale of 1 these are the bits as they lie in memory: nothing is done with them before
   // finished(), so that nobody waits for them.
-  __device__ __forceinline__ float load(int c, int r, const Window& rows, int x, int j) const {
+  __device__ __forceinline__ float load(int c, int r, const Samples& rows, int x, int j) const {
     const T* plane = image.plane(n, c);
     if (scale == 1) return as_bits(plane[r * image.stride_h + min(max(x, 0), width - 1) * image.stride_w]);
 

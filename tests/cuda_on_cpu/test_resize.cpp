@@ -21,13 +21,6 @@ using namespace samples;
 
 namespace {
 
-struct Axis {
-  int64_t in, out;
-  double scale;
-};
-
-Axis ratio(int64_t in, int64_t out) { return {in, out, static_cast<double>(out) / static_cast<double>(in)}; }
-
 cuda::ResizeConfig config_for(int64_t planes, const Axis& rows, const Axis& columns, Bicubic bicubic) {
   return cuda::choose_resize_config(planes, cuda::make_resize_axis(bicubic, rows.in, rows.out, rows.scale),
                                     cuda::make_resize_axis(bicubic, columns.in, columns.out, columns.scale),

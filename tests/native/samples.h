@@ -265,4 +265,28 @@ std::string text(const Parts&... parts) {
   return out.str();
 }
 
+// ------------------------------------------------------------------------------------------------------ tables of cases
+
+// A forward, or its backward.
+struct Case {
+  int kernel2, channels;
+  Padding padding;
+  int64_t scale;
+  Bicubic bicubic;
+  int64_t batch, height, width;  // of the input
+};
+
+inline std::string describe(const Case& c) {
+  return text("9-", c.kernel2, "-5, ", c.channels, " channels, ", c.padding == Padding::kZeros ? "zeros" : "replicate", ", x",
+              c.scale, " ", name_of(c.bicubic), ", input [", c.batch, ", ", c.channels, ", ", c.height, ", ", c.width, "]");
+}
+
+// One axis of a resize.
+struct Axis {
+  int64_t in, out;
+  double scale;
+};
+
+inline Axis ratio(int64_t in, int64_t out) { return {in, out, static_cast<double>(out) / static_cast<double>(in)}; }
+
 }  // namespace samples

@@ -15,19 +15,6 @@ using namespace samples;
 
 namespace {
 
-struct Case {
-  int kernel2, channels;
-  Padding padding;
-  int64_t scale;
-  Bicubic bicubic;
-  int64_t batch, height, width;  // of the input
-};
-
-std::string describe(const Case& c) {
-  return text("9-", c.kernel2, "-5, ", c.channels, " channels, ", c.padding == Padding::kZeros ? "zeros" : "replicate", ", x",
-              c.scale, " ", name_of(c.bicubic), ", input [", c.batch, ", ", c.channels, ", ", c.height, ", ", c.width, "]");
-}
-
 // Runs a case with every instruction set and all `threads`; of the gradients, those of `wanted` must be right and no other
 // touched. The layouts take turns, so that a table of cases sees them all.
 void check_case(const Case& c, const std::vector<cpu::Threads>& threads, Wanted wanted = kEverything) {

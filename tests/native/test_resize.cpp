@@ -13,13 +13,6 @@ using namespace samples;
 
 namespace {
 
-struct Axis {
-  int64_t in, out;
-  double scale;
-};
-
-Axis ratio(int64_t in, int64_t out) { return {in, out, static_cast<double>(out) / static_cast<double>(in)}; }
-
 ResizeProblem make_problem(const Pixels& input, const Pixels& output, const Axis& rows, const Axis& columns, Bicubic bicubic) {
   return {input.const_view(), output.view(), rows.scale, columns.scale, bicubic};
 }

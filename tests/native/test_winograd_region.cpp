@@ -7,6 +7,7 @@
 
 #include "cpu/resample_table.h"
 #include "cpu/winograd_plan.h"
+#include "regions.h"
 #include "samples.h"
 #include "workspace.h"
 
@@ -32,51 +33,11 @@ struct Plan {
              rows.view(),
              columns.view(),
              cpu::plan_winograd_layout(problem, engine, strip_width)} {}
+
+  static const cpu::WinogradEngine& engine_for(cpu::Isa isa) { return cpu::winograd_engine_for(isa); }
+  int64_t first_zero() const { return plan.layout.zeros; }
+  static constexpr double kAllowed = kWinogradTolerance;
 };
-
-void check_regions(int kernel2, int channels, Padding padding, int64_t scale, Bicubic bicubic, int64_t height, int64_t width,
-                   const std::vector<cpu::Region>& regions) {
-  const reference::Image image = random_image(1, channels, height, width);
-  ForwardProblem problem = network(kernel2, channels).problem(scale, bicubic, padding);
-  const reference::Image expected = reference::srcnn(image, problem);
-  const Pixels input(Layout::kContiguous, image);
-  problem.input = input.const_view();
-  int64_t widest = 0;
-  for (const cpu::Region& region : regions) widest = std::max(widest, region.x1 - region.x0);
-  for (const cpu::Isa isa : cpu::usable_isas()) {
-    const cpu::WinogradEngine& engine = cpu::winograd_engine_for(isa);
-    for (const cpu::Region& region : regions) {
-      // The layout of a plan whose widest strip this is, and of one that has wider ones.
-      for (const int64_t strip_width : {region.x1 - region.x0, widest}) {
-        const Pixels output(Layout::kCropped, 1, channels, expected.height, expected.width);
-        problem.output = output.view();
-        const Plan made(problem, engine, strip_width);
-        const cpu::WinogradLayout& layout = made.plan.layout;
-        const Workspace workspace(layout.size, std::numeric_limits<float>::quiet_NaN());
-        std::fill(workspace.data.get() + layout.zeros, workspace.data.get() + layout.size, 0.0f);
-        engine.forward_region(made.plan, 0, region, workspace.data.get());
-
-        double worst = 0;
-        bool outside_untouched = true;
-        output.for_each([&](float& pixel, int64_t, int64_t c, int64_t y, int64_t x) {
-          if (y < region.y0 || y >= region.y1 || x < region.x0 || x >= region.x1) {
-            outside_untouched = outside_untouched && is_gap(pixel);
-          } else {
-            const double error = std::abs(pixel - expected.row(0, c, y)[x]);
-            worst = error <= worst ? worst : error;  // NaN counts
-          }
-        });
-        INFO("9-", kernel2, "-5, ", channels, " channels, x", scale, " ", name_of(bicubic), ", ", name_of(isa), ", columns ",
-             region.x0, "..", region.x1, ", rows ", region.y0, "..", region.y1, ", strip ", strip_width);
-        CHECK(worst <= kWinogradTolerance);
-        CHECK(outside_untouched);
-        CHECK(output.gaps_untouched());
-        CHECK(std::all_of(workspace.data.get() + layout.zeros, workspace.data.get() + layout.size,
-                          [](float v) { return v == 0.0f; }));
-      }
-    }
-  }
-}
 
 // Only what plans ask of an engine; the first three are those of the real ones.
 const cpu::WinogradEngine kEngines[] = {
@@ -99,18 +60,18 @@ TEST_CASE("nothing is used before it is written: regions of an image by Winograd
                                             {4, 56, 4, 32},  {20, 36, 12, 24}, {28, 32, 8, 20},
                                             {60, 61, 0, 33}, {0, 4, 28, 33},   {0, 60, 32, 33}};
   for (const int kernel2 : kKernels2) {
-    for (const Padding padding : kPaddings) check_regions(kernel2, 1, padding, 1, Bicubic::kMatlab, 33, 61, regions);
+    for (const Padding padding : kPaddings) check_regions<Plan>(kernel2, 1, padding, 1, Bicubic::kMatlab, 33, 61, regions);
   }
-  check_regions(3, 3, Padding::kZeros, 1, Bicubic::kMatlab, 33, 61, regions);
+  check_regions<Plan>(3, 3, Padding::kZeros, 1, Bicubic::kMatlab, 33, 61, regions);
 }
 
 TEST_CASE("nothing is used before it is written: regions of an enlarged image by Winograd") {
   const std::vector<cpu::Region> regions = {{0, 60, 0, 33}, {0, 16, 0, 12}, {44, 60, 20, 33}, {4, 56, 4, 32}, {32, 36, 8, 20}};
   for (const Bicubic bicubic : kConventions) {
-    for (const Padding padding : kPaddings) check_regions(1, 1, padding, 3, bicubic, 11, 20, regions);
+    for (const Padding padding : kPaddings) check_regions<Plan>(1, 1, padding, 3, bicubic, 11, 20, regions);
   }
-  check_regions(1, 3, Padding::kReplicate, 3, Bicubic::kMatlab, 11, 20, regions);
-  check_regions(5, 1, Padding::kReplicate, 3, Bicubic::kTorch, 11, 20, regions);
+  check_regions<Plan>(1, 3, Padding::kReplicate, 3, Bicubic::kMatlab, 11, 20, regions);
+  check_regions<Plan>(5, 1, Padding::kReplicate, 3, Bicubic::kTorch, 11, 20, regions);
 }
 
 TEST_CASE("nothing is used before it is written: strips of every width by Winograd") {
@@ -120,10 +81,10 @@ TEST_CASE("nothing is used before it is written: strips of every width by Winogr
       for (int64_t x0 = 0; x0 < 140; x0 += 4) regions.push_back({x0, 140 - x0 % 3, 0, 3});
       // The image ends at the last column of the region, whatever its remainder.
       for (const cpu::Region& region : regions) {
-        if (region.x1 == 140) check_regions(kernel2, 1, padding, 1, Bicubic::kMatlab, 3, 140, {region});
+        if (region.x1 == 140) check_regions<Plan>(kernel2, 1, padding, 1, Bicubic::kMatlab, 3, 140, {region});
       }
       for (int64_t width = 1; width <= 70; width += 1 + width / 20) {
-        check_regions(kernel2, 1, padding, 1, Bicubic::kMatlab, 3, width, {{0, width, 0, 3}});
+        check_regions<Plan>(kernel2, 1, padding, 1, Bicubic::kMatlab, 3, width, {{0, width, 0, 3}});
       }
     }
   }
@@ -137,21 +98,12 @@ TEST_CASE("Winograd: every output pixel belongs to one job, and jobs begin at ti
           for (const int threads : {1, 2, 7, 64}) {
             const ForwardProblem problem = make_problem(kernel2, 1, 1, 3, height, width);
             const cpu::Tiling tiling = cpu::plan_winograd_tiling(problem, engine, threads);
-            std::vector<int> owners(static_cast<size_t>(width * height));
-            bool valid = true;
-            for (int64_t job = 0; job < tiling.jobs(1); ++job) {
-              const cpu::Region region = tiling.region(job);
-              valid = valid && region.x0 < region.x1 && region.x1 - region.x0 <= tiling.strip_width && region.y0 < region.y1 &&
-                      region.x0 % cpu::kTile == 0 && region.y0 % cpu::kTile == 0;
-              for (int64_t y = region.y0; y < region.y1; ++y) {
-                for (int64_t x = region.x0; x < region.x1; ++x) ++owners.at(static_cast<size_t>(y * width + x));
-              }
-            }
-            const bool once = std::all_of(owners.begin(), owners.end(), [](int n) { return n == 1; });
-            if (valid && once) continue;
+            const bool shared_out = jobs_share_out(tiling, width, height, [](const cpu::Region& region) {
+              return region.x0 % cpu::kTile == 0 && region.y0 % cpu::kTile == 0;
+            });
+            if (shared_out) continue;
             INFO("9-", kernel2, "-5, ", width, "x", height, ", lanes ", engine.lanes, ", threads ", threads);
-            CHECK(valid);
-            CHECK(once);
+            CHECK(shared_out);
           }
         }
       }
