@@ -35,28 +35,15 @@ class TiledConv2 {
 
   // relu(conv2 + bias) from five rows of points. False where something is not finite, and out is not to be used.
   bool convolve(const float* const* rows, const float* bias, int pixels, float* out) const {
-    float* const products = points(layout_.products, 0);
-    const int64_t stride = layout_.products.point_stride;
-    for (int p = 0; p < kPoints; ++p) {
-      const float* at[kTileTaps];
-      for (int ky = 0; ky < kTileTaps; ++ky) at[ky] = rows[ky] + p * layout_.hidden1_points.point_stride;
-      convolve_pixels<S, kWidth2, kWidth1>(at, kTileTaps, kWidth1, plan_.weight2_points + p * kPointWeights, nullptr,
-                                           tiles_of(pixels), products + p * stride);
-    }
-    return transform_outputs<S, kWidth2>(products, stride, bias, pixels, out);
+    const float* const products = multiply_points<kWidth2, kWidth1>(rows, layout_.hidden1_points, plan_.weight2_points, pixels);
+    return transform_outputs<S, kWidth2>(products, layout_.products.point_stride, bias, pixels, out);
   }
 
   // conv2's transpose, likewise.
   bool convolve_turned(const float* const* rows, int pixels, float* out) const {
-    float* const products = points(layout_.products, 0);
-    const int64_t stride = layout_.products.point_stride;
-    for (int p = 0; p < kPoints; ++p) {
-      const float* at[kTileTaps];
-      for (int ky = 0; ky < kTileTaps; ++ky) at[ky] = rows[ky] + p * layout_.grad2_points.point_stride;
-      convolve_pixels<S, kWidth1, kWidth2>(at, kTileTaps, kWidth2, plan_.weight2_turned_points + p * kPointWeights, nullptr,
-                                           tiles_of(pixels), products + p * stride);
-    }
-    return transform_outputs<S, kWidth1>(products, stride, nullptr, pixels, out);
+    const float* const products =
+        multiply_points<kWidth1, kWidth2>(rows, layout_.grad2_points, plan_.weight2_turned_points, pixels);
+    return transform_outputs<S, kWidth1>(products, layout_.products.point_stride, nullptr, pixels, out);
   }
 
   // Adds what pixels [begin, end) of a row of conv2's gradient, `pixels` long, say about its weights.
@@ -77,6 +64,19 @@ class TiledConv2 {
 
  private:
   static constexpr int64_t kPointWeights = int64_t{kTileTaps} * kWidth1 * kWidth2;
+
+  // The products of five rows of points with the weights of each point, summed over kIn channels and the rows.
+  template <int kOut, int kIn>
+  const float* multiply_points(const float* const* rows, const PointRows& from, const float* weights, int pixels) const {
+    float* const products = points(layout_.products, 0);
+    for (int p = 0; p < kPoints; ++p) {
+      const float* at[kTileTaps];
+      for (int ky = 0; ky < kTileTaps; ++ky) at[ky] = rows[ky] + p * from.point_stride;
+      convolve_pixels<S, kOut, kIn>(at, kTileTaps, kIn, weights + p * kPointWeights, nullptr, tiles_of(pixels),
+                                    products + p * layout_.products.point_stride);
+    }
+    return products;
+  }
 
   const BackwardPlan& plan_;
   const BackwardLayout& layout_;

@@ -2,7 +2,8 @@
 // samples, or the pixel itself.
 //
 // For an integer scale the bicubic weights of position i depend on i mod scale alone, but at the edges of the image. So they
-// are worked out, in double, once in a block's life, and no double stays in the loop over rows, where registers are short.
+// are worked out, in double, once in a block's life, and no double stays in the loop over rows, where registers are short. The
+// FMA kernel, which must take any scale, tabulates positions instead of phases (input_rows.cuh).
 #pragma once
 
 #include "../bicubic.h"

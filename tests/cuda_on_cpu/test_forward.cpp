@@ -1,8 +1,6 @@
 // The fused CUDA forward against the float64 reference, run on the CPU: every network, border, convention and scale, from and
 // to every memory layout, on the GPUs of several generations (their shared memory decides how a block works), under several
 // orders of threads.
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <doctest/doctest.h>
 
@@ -17,6 +15,7 @@
 #include "choose.h"
 #include "kernels.h"
 #include "samples.h"
+#include "sixteen_bits.h"
 
 using namespace srcnn;
 using namespace samples;
@@ -54,11 +53,6 @@ void check_float(const Case& c, const char* kernel, double tolerance) {
   CHECK(output.max_error(expected) <= tolerance);
   CHECK(output.gaps_untouched());
 }
-
-float to_float(Half a) { return __half2float(__ushort_as_half(a.bits)); }
-float to_float(BFloat16 a) { return __bfloat162float(__ushort_as_bfloat16(a.bits)); }
-void round_to(float a, Half& to) { to.bits = __half_as_ushort(__float2half_rn(a)); }
-void round_to(float a, BFloat16& to) { to.bits = __bfloat16_as_ushort(__float2bfloat16_rn(a)); }
 
 // A network's weights in 16 bits, and the same rounded numbers as floats for the reference.
 template <class T>

@@ -2,8 +2,6 @@
 // and to every memory layout, on tiles of every kind, under several orders of threads; and the choice of the tiles alone.
 #include "resize.h"
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <doctest/doctest.h>
 #include <sys/mman.h>
@@ -15,6 +13,7 @@
 
 #include "kernels.h"
 #include "samples.h"
+#include "sixteen_bits.h"
 
 using namespace srcnn;
 using namespace samples;
@@ -46,11 +45,6 @@ void check_case(int64_t batch, int64_t channels, const Axis& rows, const Axis& c
     CHECK(output.gaps_untouched());
   }
 }
-
-float to_float(Half a) { return __half2float(__ushort_as_half(a.bits)); }
-float to_float(BFloat16 a) { return __bfloat162float(__ushort_as_bfloat16(a.bits)); }
-void round_to(float a, Half& to) { to.bits = __half_as_ushort(__float2half_rn(a)); }
-void round_to(float a, BFloat16& to) { to.bits = __bfloat16_as_ushort(__float2bfloat16_rn(a)); }
 
 // Sums are float, so that only the rounding of the result is left: half a unit in the last place of values up to 1 and a bit.
 template <class T>

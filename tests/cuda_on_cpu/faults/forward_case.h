@@ -1,8 +1,6 @@
 // One forward of the CUDA kernels on the CPU, and how far it is from the float64 reference.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../sixteen_bits.h"
 #include "cuda/kernels.h"
 #include "samples.h"
 
@@ -24,12 +23,8 @@ struct Case {
   int compute_capability;
 };
 
-inline float widened(float a) { return a; }
-inline float widened(srcnn::Half a) { return __half2float(__ushort_as_half(a.bits)); }
-inline float widened(srcnn::BFloat16 a) { return __bfloat162float(__ushort_as_bfloat16(a.bits)); }
-inline void round_to(float a, float& to) { to = a; }
-inline void round_to(float a, srcnn::Half& to) { to.bits = __half_as_ushort(__float2half_rn(a)); }
-inline void round_to(float a, srcnn::BFloat16& to) { to.bits = __bfloat16_as_ushort(__float2bfloat16_rn(a)); }
+using samples::round_to;
+using samples::to_float;
 
 // Numbers as T, and the same rounded numbers as floats for the reference.
 template <class T>
@@ -41,7 +36,7 @@ struct Rounded {
   Rounded(const From* from, size_t count) : values(count), floats(count) {
     for (size_t i = 0; i < count; ++i) {
       round_to(static_cast<float>(from[i]), values[i]);
-      floats[i] = widened(values[i]);
+      floats[i] = to_float(values[i]);
     }
   }
 };
@@ -78,7 +73,7 @@ class Forward {
     srcnn::cuda::srcnn_forward(problem, workspace.data(), nullptr);
     double worst = 0;
     for (size_t i = 0; i < output.size(); ++i) {
-      const double want = expected_.values[i], error = std::abs(widened(output[i]) - want) / std::max(1.0, std::abs(want));
+      const double want = expected_.values[i], error = std::abs(to_float(output[i]) - want) / std::max(1.0, std::abs(want));
       worst = std::isnan(error) ? INFINITY : std::max(worst, error);
     }
     return worst;
