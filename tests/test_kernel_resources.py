@@ -99,7 +99,9 @@ def test_an_old_table_is_refused_under_the_same_nvcc_only(
     folder = build(tmp_path, log)
     run(resources, monkeypatch, folder, "--launches", tmp_path / "launches", "--write")
     assert run(resources, monkeypatch, folder, "--check") == 0
-    build(tmp_path, log.replace("Used 128", "Used 127"))
+    build(tmp_path, log.replace("Used 128", "Used 127"))  # of the 128 that it gets anyway
+    assert run(resources, monkeypatch, folder, "--check") == 0
+    build(tmp_path, log.replace("Used 128", "Used 120"))
     assert run(resources, monkeypatch, folder, "--check") == 1
     assert "docs/kernels.json is out of date for 1 kernels" in capsys.readouterr().err
     table = (tmp_path / "kernels.json").read_text()
