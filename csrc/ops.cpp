@@ -30,8 +30,12 @@ namespace {
 Tensor srcnn_forward_cpu(const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
                          const Tensor& bias2, const Tensor& weight3, const Tensor& bias3, int64_t scale,
                          const std::string& bicubic, const std::string& padding_mode, bool allow_tf32) {
-  return run_forward<float>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode, allow_tf32,
-                            [](const ForwardProblem& problem) { cpu::srcnn_forward(problem, torch_threads()); });
+  const auto run = [](const auto& problem) { cpu::srcnn_forward(problem, torch_threads()); };
+  if (x.scalar_type() == ScalarType::BFloat16) {
+    return run_forward<BFloat16>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode, allow_tf32,
+                                 run);
+  }
+  return run_forward<float>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode, allow_tf32, run);
 }
 
 Tensor bicubic_resize_cpu(const Tensor& x, int64_t out_height, int64_t out_width, double scale_height, double scale_width,

@@ -16,16 +16,16 @@ namespace {
 
 constexpr size_t kArguments = 7;  // x, weight1, bias1, ..., bias3: those that have a gradient
 
-std::vector<Tensor> srcnn_backward_cpu(const Tensor& grad_output,  // [N, c, scale * h, scale * w]
-                                       const Tensor& x,            // [N, c, h, w]
-                                       const Tensor& weight1,      // [64, c, 9, 9]
-                                       const Tensor& bias1,        // [64]
-                                       const Tensor& weight2,      // [32, 64, k, k]
-                                       const Tensor& bias2,        // [32]
-                                       const Tensor& weight3,      // [c, 32, 5, 5]
-                                       const Tensor& bias3,        // [c]
-                                       int64_t scale, const std::string& bicubic, const std::string& padding_mode,
-                                       const std::vector<bool>& output_mask, bool /*allow_tf32*/) {
+std::vector<Tensor> backward_float32(const Tensor& grad_output,  // [N, c, scale * h, scale * w]
+                                     const Tensor& x,            // [N, c, h, w]
+                                     const Tensor& weight1,      // [64, c, 9, 9]
+                                     const Tensor& bias1,        // [64]
+                                     const Tensor& weight2,      // [32, 64, k, k]
+                                     const Tensor& bias2,        // [32]
+                                     const Tensor& weight3,      // [c, 32, 5, 5]
+                                     const Tensor& bias3,        // [c]
+                                     int64_t scale, const std::string& bicubic, const std::string& padding_mode,
+                                     const std::vector<bool>& output_mask) {
   check_forward<float>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale);
   BackwardProblem problem;
   problem.scale = scale;
@@ -57,6 +57,27 @@ std::vector<Tensor> srcnn_backward_cpu(const Tensor& grad_output,  // [N, c, sca
   problem.grad2 = {data[3], data[4]};
   problem.grad3 = {data[5], data[6]};
   cpu::srcnn_backward(problem, torch_threads());
+  return gradients;
+}
+
+Tensor as(const Tensor& tensor, ScalarType type) { return torch::stable::to(tensor, type); }
+
+// bfloat16 is widened first and rounded last: copies of x, grad_output and the gradient of x in float32.
+std::vector<Tensor> srcnn_backward_cpu(const Tensor& grad_output, const Tensor& x, const Tensor& weight1, const Tensor& bias1,
+                                       const Tensor& weight2, const Tensor& bias2, const Tensor& weight3, const Tensor& bias3,
+                                       int64_t scale, const std::string& bicubic, const std::string& padding_mode,
+                                       const std::vector<bool>& output_mask, bool /*allow_tf32*/) {
+  if (x.scalar_type() != ScalarType::BFloat16) {
+    return backward_float32(grad_output, x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode,
+                            output_mask);
+  }
+  check_forward<BFloat16>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale);
+  check_type<BFloat16>(grad_output, "grad_output");
+  constexpr ScalarType kFloat = ScalarType::Float;
+  std::vector<Tensor> gradients =
+      backward_float32(as(grad_output, kFloat), as(x, kFloat), as(weight1, kFloat), as(bias1, kFloat), as(weight2, kFloat),
+                       as(bias2, kFloat), as(weight3, kFloat), as(bias3, kFloat), scale, bicubic, padding_mode, output_mask);
+  for (Tensor& gradient : gradients) gradient = as(gradient, ScalarType::BFloat16);
   return gradients;
 }
 

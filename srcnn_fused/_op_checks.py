@@ -18,7 +18,7 @@ from ._checks import CONVENTIONS, PADDING_MODES, SIDE_LIMIT, bad_scale, is_sensi
 # What the kernels compute in, per op and device type, where there are any.
 _ON_CUDA = (torch.float32, torch.float16, torch.bfloat16)
 KERNEL_DTYPES = {
-    ("srcnn_forward", "cpu"): (torch.float32,),
+    ("srcnn_forward", "cpu"): (torch.float32, torch.bfloat16),
     ("srcnn_forward", "cuda"): _ON_CUDA,
     ("bicubic_resize", "cpu"): (torch.float32,),
     ("bicubic_resize", "cuda"): _ON_CUDA,

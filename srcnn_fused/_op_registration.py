@@ -132,8 +132,8 @@ def autocast_dtype(device_type: str, *tensors: Tensor) -> torch.dtype:
     """The dtype in which srcnn computes under autocast.
 
     On CUDA that of autocast, as for nn.Conv2d, which leaves float64 alone. On the CPU, where the
-    fused kernels compute in float32 only, the widest among the tensors: earlier layers hand over
-    16-bit images while the weights stay float32.
+    fused kernels compute in float32 even on bfloat16, the widest among the tensors: earlier layers
+    hand over 16-bit images while the weights stay float32, and rounding them would gain nothing.
     """
     widest = tensors[0].dtype
     for tensor in tensors[1:]:

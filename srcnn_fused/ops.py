@@ -34,7 +34,8 @@ def srcnn_forward(
 ) -> Tensor:
     """srcnn_fused::srcnn_forward: [N, c, scale * h, scale * w]; scale 1 enlarges nothing.
 
-    float32, on CUDA also float16 and bfloat16. allow_tf32: factors may be rounded to TF32, which
+    float32 and bfloat16, on CUDA also float16. On the CPU bfloat16 is computed in float32 and
+    rounded once. allow_tf32: factors may be rounded to TF32, which
     means something to float32 on CUDA only.
     """
     tensors = (x, weight1, bias1, weight2, bias2, weight3, bias3)

@@ -182,3 +182,31 @@ def test_bicubic_resize_spreads_nan_and_inf_as_the_reference(
 def test_the_table_of_cases_goes_around_the_widest_strip(kernel2: int) -> None:
     widest = _extension.module().cpu_widest_strip(kernel2)
     assert STRIP_WIDTHS[kernel2] == (widest - 1, widest, widest + 1, 2 * widest + 1)
+
+
+# --- bfloat16 -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel2", [1, 3, 5])
+@pytest.mark.parametrize("scale", [None, 2])
+def test_bfloat16_is_float32_rounded_once(
+    kernel2: int, scale: int | None, isa: str, algorithm: str
+) -> None:
+    case = Case(kernel2, 3, "replicate", scale, "matlab", (2, 11, 40))
+    tensors = case.tensors(torch.bfloat16)
+    wide = functional.srcnn(*(t.float() for t in tensors), **case.options, backend="fused")
+    actual = functional.srcnn(*tensors, **case.options, backend="fused")
+    assert actual.dtype == torch.bfloat16
+    assert torch.equal(actual, wide.bfloat16())
+
+
+def test_bfloat16_gradients_are_those_of_float32_rounded_once() -> None:
+    case = Case(3, 1, "zeros", 2, "matlab", (2, 9, 12))
+    tensors = [tensor.requires_grad_() for tensor in case.tensors(torch.bfloat16)]
+    wide = [tensor.detach().float().requires_grad_() for tensor in tensors]
+    y = functional.srcnn(*tensors, **case.options, backend="fused")
+    grad = torch.randn(y.shape).bfloat16()
+    actual = torch.autograd.grad(y, tensors, grad)
+    y = functional.srcnn(*wide, **case.options, backend="fused")
+    expected = torch.autograd.grad(y, wide, grad.float())
+    assert all(torch.equal(a, e.bfloat16()) for a, e in zip(actual, expected, strict=True))

@@ -16,14 +16,18 @@ namespace {
 // Above this sums of transformed values could overflow where those of the direct convolution do not.
 constexpr float kHuge = 1e15f;
 
+uint32_t bits_of(float value) { return std::bit_cast<uint32_t>(value); }
+uint32_t bits_of(BFloat16 value) { return static_cast<uint32_t>(value.bits) << 16; }
+
 // Integers, since a comparison of floats that may be NaN keeps compilers from using vectors.
-bool any_huge(const float* values, int64_t count, int64_t stride) {
+template <class T>
+bool any_huge(const T* values, int64_t count, int64_t stride) {
   constexpr auto kLimit = std::bit_cast<uint32_t>(kHuge);
   uint32_t huge = 0;
   if (stride == 1) {
-    for (int64_t i = 0; i < count; ++i) huge |= (std::bit_cast<uint32_t>(values[i]) & 0x7fffffffu) > kLimit;
+    for (int64_t i = 0; i < count; ++i) huge |= (bits_of(values[i]) & 0x7fffffffu) > kLimit;
   } else {
-    for (int64_t i = 0; i < count; ++i) huge |= (std::bit_cast<uint32_t>(values[i * stride]) & 0x7fffffffu) > kLimit;
+    for (int64_t i = 0; i < count; ++i) huge |= (bits_of(values[i * stride]) & 0x7fffffffu) > kLimit;
   }
   return huge != 0;
 }
@@ -73,7 +77,7 @@ Algorithm selected_algorithm(int kernel2, int64_t channels, int64_t height, int6
              : Algorithm::kDirect;
 }
 
-std::vector<bool> fit_for_winograd(const ForwardProblem& problem, const Threads& threads) {
+std::vector<bool> fit_for_winograd(const ForwardProblem& problem, const BFloat16Images* sixteen, const Threads& threads) {
   const ImageView<const float>& in = problem.input;
   if (any_huge(problem.conv1) || any_huge(problem.conv2) || any_huge(problem.conv3)) {
     return std::vector<bool>(static_cast<size_t>(in.batch), false);
@@ -85,8 +89,10 @@ std::vector<bool> fit_for_winograd(const ForwardProblem& problem, const Threads&
   const auto scan = [&](int64_t worker) {
     for (int64_t row = worker * rows / workers, end = (worker + 1) * rows / workers; row < end; ++row) {
       const int64_t y = row % in.height, plane = row / in.height, image = plane / in.channels;
-      const float* values = in.plane(image, plane % in.channels) + y * in.stride_h;
-      if (any_huge(values, in.width, in.stride_w)) huge[static_cast<size_t>(image)].store(true, std::memory_order_relaxed);
+      const int64_t at = plane % in.channels * in.stride_c + y * in.stride_h;
+      const bool found = sixteen ? any_huge(sixteen->input.plane(image, 0) + at, in.width, in.stride_w)
+                                 : any_huge(in.plane(image, 0) + at, in.width, in.stride_w);
+      if (found) huge[static_cast<size_t>(image)].store(true, std::memory_order_relaxed);
     }
   };
   if (workers == 1) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../srcnn.h"
+#include "bfloat16_rows.h"
 #include "isa.h"
 #include "kernels.h"
 
@@ -20,6 +21,6 @@ Algorithm selected_algorithm(int kernel2, int64_t channels, int64_t height, int6
 
 // For each image, whether it and the weights are finite and not huge. A Winograd tile mixes all its pixels, so that one NaN or
 // infinity, or a value that drowns its neighbours in its rounding error, would reach pixels that do not depend on it.
-std::vector<bool> fit_for_winograd(const ForwardProblem& problem, const Threads& threads);
+std::vector<bool> fit_for_winograd(const ForwardProblem& problem, const BFloat16Images* sixteen, const Threads& threads);
 
 }  // namespace srcnn::cpu

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "../srcnn.h"
+#include "bfloat16_rows.h"
 #include "isa.h"
 
 namespace srcnn::cpu {
@@ -39,6 +40,7 @@ struct StripLayout {
   RingLayout hidden1;    // conv1 + ReLU; with a 1x1 conv2 it is one block of columns that never leaves L1
   RingLayout hidden2;    // conv2 + ReLU
   int64_t zeros_offset;  // a row of zeros for any stage: what lies above and below the image
+  int64_t converted;     // bfloat16 images only: a row of them as it is read, a block of output before it is rounded
   int64_t size;          // floats in all
 };
 
@@ -50,6 +52,7 @@ struct PackedConv {
 
 struct ForwardPlan {
   const ForwardProblem* problem;
+  const BFloat16Images* sixteen;  // the images, where they are not float
   PackedConv conv1, conv2, conv3;
   ResampleTableView rows, columns;  // enlargement only
   StripLayout layout;

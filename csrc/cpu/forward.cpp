@@ -9,6 +9,7 @@
 #include "pack.h"
 #include "plan.h"
 #include "resample_table.h"
+#include "vec_generic.h"
 #include "winograd_engine.h"
 #include "winograd_plan.h"
 
@@ -30,14 +31,22 @@ struct Enlargement {
   }
 };
 
-void forward_direct(const ForwardProblem& problem, const Enlargement& enlargement, const std::vector<int64_t>& images, Isa isa,
+// One forward: the problem, and where the images are if they are not float (else null).
+struct Forward {
+  const ForwardProblem& problem;
+  const BFloat16Images* sixteen;
+};
+
+void forward_direct(const Forward& forward, const Enlargement& enlargement, const std::vector<int64_t>& images, Isa isa,
                     const Threads& threads) {
+  const ForwardProblem& problem = forward.problem;
   const Engine& engine = engine_for(isa);
   const Tiling tiling = plan_tiling(problem, engine, threads.count);
   const std::vector<float> weight1 = pack_channel_blocks(problem.conv1, engine.channel_block);
   const std::vector<float> weight2 = pack_channel_blocks(problem.conv2, engine.channel_block);
   const std::vector<float> weight3 = pack_columns(problem.conv3);
   const ForwardPlan plan{&problem,
+                         forward.sixteen,
                          {weight1.data(), problem.conv1.bias},
                          {weight2.data(), problem.conv2.bias},
                          {weight3.data(), problem.conv3.bias},
@@ -49,12 +58,14 @@ void forward_direct(const ForwardProblem& problem, const Enlargement& enlargemen
   });
 }
 
-void forward_winograd(const ForwardProblem& problem, const Enlargement& enlargement, const std::vector<int64_t>& images,
-                      Isa isa, const Threads& threads) {
+void forward_winograd(const Forward& forward, const Enlargement& enlargement, const std::vector<int64_t>& images, Isa isa,
+                      const Threads& threads) {
+  const ForwardProblem& problem = forward.problem;
   const WinogradEngine& engine = winograd_engine_for(isa);
   const Tiling tiling = plan_winograd_tiling(problem, engine, threads.count);
   const WinogradWeights weights(problem, engine, threads);
   const WinogradPlan plan{&problem,
+                          forward.sixteen,
                           {weights.conv1.data(), problem.conv1.bias},
                           {weights.conv2.data(), problem.conv2.bias},
                           {weights.conv3.data(), problem.conv3.bias},
@@ -64,6 +75,42 @@ void forward_winograd(const ForwardProblem& problem, const Enlargement& enlargem
   run_jobs(tiling, images, plan.layout.size, threads, [&](int64_t image, const Region& region, float* workspace) {
     engine.forward_region(plan, image, region, workspace);
   });
+}
+
+void run_forward(const Forward& forward, const Threads& threads) {
+  const ForwardProblem& problem = forward.problem;
+  const Isa isa = selected_isa();
+  const ImageView<float>& output = problem.output;
+  const Algorithm algorithm = selected_algorithm(problem.conv2.kernel_size, output.channels, output.height, output.width, isa);
+  std::vector<bool> fit(static_cast<size_t>(output.batch), false);
+  if (algorithm == Algorithm::kWinograd) fit = fit_for_winograd(problem, forward.sixteen, threads);
+  std::vector<int64_t> direct, winograd;
+  for (int64_t image = 0; image < output.batch; ++image) {
+    (fit[static_cast<size_t>(image)] ? winograd : direct).push_back(image);
+  }
+  const Enlargement enlargement(problem);
+  if (!winograd.empty()) forward_winograd(forward, enlargement, winograd, isa, threads);
+  if (!direct.empty()) forward_direct(forward, enlargement, direct, isa, threads);
+}
+
+// A convolution's weights as float; the view is of these vectors.
+struct WidenedConv {
+  std::vector<float> weight, bias;
+  ConvWeights view;
+
+  explicit WidenedConv(const ConvWeightsOf<BFloat16>& conv)
+      : weight(static_cast<size_t>(conv.out_channels) * conv.in_channels * conv.kernel_size * conv.kernel_size),
+        bias(static_cast<size_t>(conv.out_channels)),
+        view{weight.data(), bias.data(), conv.out_channels, conv.in_channels, conv.kernel_size} {
+    widen_row<Generic>(conv.weight, 1, static_cast<int64_t>(weight.size()), weight.data());
+    widen_row<Generic>(conv.bias, 1, conv.out_channels, bias.data());
+  }
+};
+
+// The shape and the strides of a view, without the data.
+template <class T, class From>
+ImageView<T> shape_of(const ImageView<From>& of) {
+  return {nullptr, of.batch, of.channels, of.height, of.width, of.stride_n, of.stride_c, of.stride_h, of.stride_w};
 }
 
 }  // namespace
@@ -84,19 +131,21 @@ const WinogradEngine& winograd_engine_for(Isa isa) {
   return kGenericWinograd;
 }
 
-void srcnn_forward(const ForwardProblem& problem, const Threads& threads) {
-  const Isa isa = selected_isa();
-  const ImageView<float>& output = problem.output;
-  const Algorithm algorithm = selected_algorithm(problem.conv2.kernel_size, output.channels, output.height, output.width, isa);
-  std::vector<bool> fit(static_cast<size_t>(output.batch), false);
-  if (algorithm == Algorithm::kWinograd) fit = fit_for_winograd(problem, threads);
-  std::vector<int64_t> direct, winograd;
-  for (int64_t image = 0; image < output.batch; ++image) {
-    (fit[static_cast<size_t>(image)] ? winograd : direct).push_back(image);
-  }
-  const Enlargement enlargement(problem);
-  if (!winograd.empty()) forward_winograd(problem, enlargement, winograd, isa, threads);
-  if (!direct.empty()) forward_direct(problem, enlargement, direct, isa, threads);
+void srcnn_forward(const ForwardProblem& problem, const Threads& threads) { run_forward({problem, nullptr}, threads); }
+
+void srcnn_forward(const ForwardProblemOf<BFloat16>& problem, const Threads& threads) {
+  const WidenedConv conv1(problem.conv1), conv2(problem.conv2), conv3(problem.conv3);
+  const BFloat16Images images{problem.input, problem.output};
+  ForwardProblem widened;
+  widened.input = shape_of<const float>(problem.input);
+  widened.output = shape_of<float>(problem.output);
+  widened.conv1 = conv1.view;
+  widened.conv2 = conv2.view;
+  widened.conv3 = conv3.view;
+  widened.scale = problem.scale;
+  widened.bicubic = problem.bicubic;
+  widened.padding = problem.padding;
+  run_forward({widened, &images}, threads);
 }
 
 }  // namespace srcnn::cpu

@@ -15,6 +15,8 @@ struct Threads {
 
 // All throw std::runtime_error (SRCNN_FUSED_CPU_ISA) or std::bad_alloc, before the output is touched.
 void srcnn_forward(const ForwardProblem& problem, const Threads& threads);
+// The same in bfloat16: pixels and weights are widened, everything is computed in float, the results are rounded once.
+void srcnn_forward(const ForwardProblemOf<BFloat16>& problem, const Threads& threads);
 // Every gradient is the same to the last bit, however many threads there are.
 void srcnn_backward(const BackwardProblem& problem, const Threads& threads);
 void bicubic_resize(const ResizeProblem& problem, const Threads& threads);

@@ -98,7 +98,9 @@ StripLayout plan_strip_layout(const ForwardProblem& problem, const Engine& engin
     row_of_zeros = std::max(row_of_zeros, ring->row_size());
   }
   layout.zeros_offset = layout.size;
-  layout.size += row_of_zeros;
+  layout.size += round_up(row_of_zeros, kLineFloats);
+  layout.converted = layout.size;
+  layout.size += std::max(widest_source_row(strip_width + 2 * halo0), int64_t{kConv3Rows} * engine.conv3_vectors * lanes);
   return layout;
 }
 

@@ -24,6 +24,9 @@ Tiling plan_tiling(const ForwardProblem& problem, const Engine& engine, int thre
 
 StripLayout plan_strip_layout(const ForwardProblem& problem, const Engine& engine, int64_t strip_width);
 
+// Columns of the image, at most, that `width` columns of the input are made of: as many where it is enlarged already.
+inline int64_t widest_source_row(int64_t width) { return width + 8; }
+
 // A ring of `slots` rows with room for `width` columns.
 RingLayout plan_ring(int slots, int64_t channels, int halo, int64_t width);
 

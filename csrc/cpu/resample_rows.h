@@ -5,25 +5,32 @@
 
 #include <cstdint>
 
+#include "bfloat16_rows.h"
 #include "engine.h"
 #include "target.h"
 
 namespace srcnn::cpu {
 
-// Columns [first_column, first_column + width) of the resampling of `ring.channels` planes of one image.
+// Columns [first_column, first_column + width) of the resampling of `ring.channels` planes of one image. Where the image is
+// bfloat16, `sixteen` has it and a row of it is widened into `converted` first.
 template <class S>
 class ResampledRows {
  public:
   ResampledRows(const ImageView<const float>& input, int64_t image, int64_t first_channel, const ResampleTableView& rows,
-                const ResampleTableView& columns, const RingLayout& ring, float* workspace, int64_t first_column, int width)
+                const ResampleTableView& columns, const RingLayout& ring, float* workspace, int64_t first_column, int width,
+                const BFloat16Images* sixteen = nullptr, float* converted = nullptr)
       : input_(input),
-        source_(input.plane(image, first_channel)),
+        source_(sixteen ? nullptr : input.plane(image, first_channel)),
         rows_(rows),
         columns_(columns),
         ring_(ring),
         slots_(workspace + ring.offset),
         first_column_(first_column),
-        width_(width) {}
+        width_(width),
+        source16_(sixteen ? sixteen->input.plane(image, first_channel) : nullptr),
+        converted_(converted) {
+    if (sixteen && width > 0 && columns.taps > 0) find_source_columns();
+  }
 
   // Writes row y: channel c to out + c * out_stride, in whole vectors (out has room for the last one).
   void make(int64_t y, float* out, int64_t out_stride) {
@@ -58,7 +65,9 @@ class ResampledRows {
 
   void resample_columns(int64_t source_row) {
     for (int c = 0; c < ring_.channels; ++c) {
-      const float* source = source_ + c * input_.stride_c + source_row * input_.stride_h;
+      const int64_t at = c * input_.stride_c + source_row * input_.stride_h;
+      const float* source = source_ ? source_ + at : converted_;
+      if (source16_) widen_row<S>(source16_ + at + low_ * input_.stride_w, input_.stride_w, high_ - low_ + 1, converted_);
       float* out = slot(source_row) + c * ring_.stride;
       if (columns_.taps == 4) {
         weighted_sums<4>(source, out);  // every enlargement
@@ -71,12 +80,23 @@ class ResampledRows {
   template <int kTaps>  // 0: known at run time only
   void weighted_sums(const float* source, float* out) const {
     const int taps = kTaps ? kTaps : columns_.taps;
+    const int64_t stride = source16_ ? 1 : input_.stride_w, low = low_;
     const int32_t* index = columns_.index + first_column_ * taps;
     const float* weight = columns_.weight + first_column_ * taps;
     for (int x = 0; x < width_; ++x, index += taps, weight += taps) {
-      float sum = weight[0] * source[index[0] * input_.stride_w];
-      for (int k = 1; k < taps; ++k) sum += weight[k] * source[index[k] * input_.stride_w];
+      float sum = weight[0] * source[(index[0] - low) * stride];
+      for (int k = 1; k < taps; ++k) sum += weight[k] * source[(index[k] - low) * stride];
       out[x] = sum;
+    }
+  }
+
+  // The columns of a source row that are read, those of `converted_`.
+  void find_source_columns() {
+    const int32_t* index = columns_.index + first_column_ * columns_.taps;
+    low_ = high_ = index[0];
+    for (int i = 0; i < width_ * columns_.taps; ++i) {
+      low_ = index[i] < low_ ? index[i] : low_;
+      high_ = index[i] > high_ ? index[i] : high_;
     }
   }
 
@@ -87,6 +107,9 @@ class ResampledRows {
   float* slots_;
   int64_t first_column_;
   int width_;
+  const BFloat16* source16_;
+  float* converted_;
+  int64_t low_ = 0, high_ = 0;   // source columns that are read, if the source is bfloat16; 0 else
   int64_t begin_ = 0, end_ = 0;  // source rows in the ring
 };
 

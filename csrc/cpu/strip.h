@@ -94,8 +94,9 @@ class Strip {
         block_(workspace + plan.layout.hidden1.offset),
         first_column_(region.x0 - plan.layout.input.halo + input_.outside_left()),
         input_width_(input_.outside_right() - input_.outside_left()),
-        enlarged_(problem_.input, image, 0, plan.rows, plan.columns, plan.layout.source, workspace, first_column_,
-                  input_width_) {}
+        converted_(workspace + plan.layout.converted),
+        enlarged_(problem_.input, image, 0, plan.rows, plan.columns, plan.layout.source, workspace, first_column_, input_width_,
+                  plan.sixteen, converted_) {}
 
   void run() {
     for (int64_t y = region_.y0; y < region_.y1; y += kConv3Rows) {
@@ -112,7 +113,12 @@ class Strip {
     if (problem_.scale > 1) return enlarged_.make(r, out, layout.stride);
     for (int c = 0; c < layout.channels; ++c, out += layout.stride) {
       const ImageView<const float>& in = problem_.input;
-      const float* source = in.plane(image_, c) + r * in.stride_h + first_column_ * in.stride_w;
+      const int64_t at = c * in.stride_c + r * in.stride_h + first_column_ * in.stride_w;
+      if (plan_.sixteen) {
+        widen_row<S>(plan_.sixteen->input.plane(image_, 0) + at, in.stride_w, input_width_, out);
+        continue;
+      }
+      const float* source = in.plane(image_, 0) + at;
       if (in.stride_w == 1) {
         std::memcpy(out, source, static_cast<size_t>(input_width_) * sizeof(float));
       } else {
@@ -187,10 +193,16 @@ class Strip {
       for (int64_t c = 0; c < output.channels; ++c) {
         float* out[kConv3Rows];
         for (int o = 0; o < kConv3Rows; ++o) {
-          out[o] = output.plane(image_, c) + (y + (o < rows_wanted ? o : 0)) * output.stride_h + x;
+          out[o] = plan_.sixteen ? converted_ + o * kColumns
+                                 : output.plane(image_, c) + (y + (o < rows_wanted ? o : 0)) * output.stride_h + x;
         }
         const float* weight = plan_.conv3.weight + c * kWidth2 * kKernel3 * kKernel3;
         conv3_columns<S, S::kConv3Vectors>(rows, in.stride, weight, plan_.conv3.bias[c], out, rows_wanted, region_.x1 - x);
+        if (!plan_.sixteen) continue;
+        const int64_t columns = region_.x1 - x < kColumns ? region_.x1 - x : kColumns;
+        for (int o = 0; o < rows_wanted; ++o) {
+          round_row<S>(out[o], columns, plan_.sixteen->output.plane(image_, c) + (y + o) * output.stride_h + x);
+        }
       }
     }
   }
@@ -203,6 +215,7 @@ class Strip {
   float* block_;                // with a 1x1 conv2: conv1's output for one block of columns
   const int64_t first_column_;  // of the image, in an input row
   const int input_width_;       // columns of an input row inside the image
+  float* converted_;
   ResampledRows<S> enlarged_;
 };
 

@@ -42,11 +42,13 @@ struct WinogradLayout {
   PointsLayout products;  // [point][out channel][tile],
   PointsLayout halves;    // and after the horizontal inverse, [point][out channel][phase][hidden2.phase_stride]
   int64_t zeros;          // a row of zeros for any stage
+  int64_t converted;      // bfloat16 images only: a row of them as it is read, a row of output before it is rounded
   int64_t size;           // floats in all
 };
 
 struct WinogradPlan {
   const ForwardProblem* problem;
+  const BFloat16Images* sixteen;  // the images, where they are not float
   PackedConv conv1, conv2, conv3;
   ResampleTableView rows, columns;  // enlargement only
   WinogradLayout layout;

@@ -106,6 +106,7 @@ WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const Winogra
     layout.halves = place_points(kWidth2 * kTile * layout.hidden2.phase_stride);
   }
   layout.zeros = place(std::max({layout.input.row_size(), layout.hidden1.row_size(), layout.hidden2.row_size()}));
+  layout.converted = place(widest_source_row(std::max(tiles0 * kTile, kTile * lanes)));
   return layout;
 }
 

@@ -115,7 +115,8 @@ class WinogradStrip {
         hidden2_(layout_.hidden2, plan, region, workspace),
         first_column_(region.x0 - layout_.input.halo + input_.outside_left()),
         input_width_(input_.outside_right() - input_.outside_left()),
-        enlarged_(problem_.input, image, 0, plan.rows, plan.columns, layout_.source, workspace, first_column_, input_width_) {}
+        enlarged_(problem_.input, image, 0, plan.rows, plan.columns, layout_.source, workspace, first_column_, input_width_,
+                  plan.sixteen, workspace + layout_.converted) {}
 
   void run() {
     for (int64_t y = region_.y0; y < region_.y1; y += kTile) {
@@ -137,8 +138,15 @@ class WinogradStrip {
       const float* source = planar + c * planar_stride;
       int64_t stride = 1;
       if (problem_.scale == 1) {
-        source = in.plane(image_, c) + r * in.stride_h + first_column_ * in.stride_w;
-        stride = in.stride_w;
+        const int64_t at = c * in.stride_c + r * in.stride_h + first_column_ * in.stride_w;
+        if (plan_.sixteen) {
+          float* converted = workspace_ + layout_.converted;
+          widen_row<S>(plan_.sixteen->input.plane(image_, 0) + at, in.stride_w, input_width_, converted);
+          source = converted;
+        } else {
+          source = in.plane(image_, 0) + at;
+          stride = in.stride_w;
+        }
       }
       split(source, stride, row);
     }
@@ -271,8 +279,10 @@ class WinogradStrip {
         const float* weight = plan_.conv3.weight + c * kWidth2 * kKernel3 * kKernel3;
         conv3_tiles<S, Blocks::kConv3Phases>(rows, in.channel_stride, in.phase_stride, weight, plan_.conv3.bias[c], sums[0][0]);
         for (int o = 0; o < rows_wanted; ++o) {
-          float* to = output.plane(image_, c) + (y + o) * output.stride_h + x;
+          const int64_t at = c * output.stride_c + (y + o) * output.stride_h + x;
+          float* to = plan_.sixteen ? workspace_ + layout_.converted : output.plane(image_, 0) + at;
           for (int i = 0; i < columns; ++i) to[i] = sums[o][i % kTile][i / kTile];
+          if (plan_.sixteen) round_row<S>(to, columns, plan_.sixteen->output.plane(image_, 0) + at);
         }
       }
     }
