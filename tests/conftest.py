@@ -12,6 +12,13 @@ import torch
 from srcnn_fused import _extension, functional, ops
 
 
+def pytest_configure() -> None:
+    """Workers of pytest-xdist (pytest -n 4) share the cores instead of each taking them all."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
+
 @pytest.fixture(autouse=True)
 def deterministic() -> Iterator[None]:
     """Fresh tensors are filled with NaN, which shows every element that a kernel left out."""
