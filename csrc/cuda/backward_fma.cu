@@ -28,16 +28,56 @@
 namespace srcnn::cuda {
 namespace {
 
+// The rows of each stage in the step of a strip that makes rows of hidden2 from `first` on. Worked out where they are asked
+// for: kept, they would cost registers.
+template <int kKernel2>
+struct Step {
+  const BackwardBlock<kKernel2>& b;
+  const Job& job;
+  int first;
+
+  static constexpr int kReach2 = kKernel2 / 2;
+
+  // All that the strip makes of the gradients of hidden1 and hidden2, halos included.
+  __device__ __forceinline__ Rows strip_grad1() const {
+    const int halo = b.config().input_halo;
+    return {max(0, job.y0 - halo), min(b.height(), job.y1 + halo)};
+  }
+  __device__ __forceinline__ Rows strip_grad2() const {
+    const Rows strip = strip_grad1();
+    return {max(0, strip.begin - kReach2), min(b.height(), strip.end + kReach2)};
+  }
+  __device__ __forceinline__ bool is_first() const { return first == strip_grad2().begin; }
+  __device__ __forceinline__ bool is_last() const { return first + b.config().rows >= strip_grad2().end; }
+
+  __device__ __forceinline__ Rows own() const { return {job.y0, job.y1}; }
+  __device__ __forceinline__ Rows hidden2() const { return {first, min(strip_grad2().end, first + b.config().rows)}; }
+  __device__ __forceinline__ Rows hidden1() const {
+    return {is_first() ? max(0, first - kReach2) : min(b.height(), first + kReach2), min(b.height(), hidden2().end + kReach2)};
+  }
+  __device__ __forceinline__ Rows input() const {
+    const Rows rows = hidden1();
+    return {is_first() ? max(0, rows.begin - kReach1) : min(b.height(), rows.begin + kReach1),
+            min(b.height(), rows.end + kReach1)};
+  }
+  // Rows of hidden1's gradient that hidden2's complete, and of the input's that those do.
+  __device__ __forceinline__ Rows grad1() const {
+    const Rows strip = strip_grad1();
+    return {is_first() ? strip.begin : max(strip.begin, min(strip.end, first - kReach2)),
+            is_last() ? strip.end : max(strip.begin, min(strip.end, hidden2().end - kReach2))};
+  }
+  __device__ __forceinline__ Rows grad_input() const {
+    const Rows rows = grad1();
+    return {is_first() ? job.y0 : max(job.y0, min(job.y1, rows.begin - kReach1)),
+            is_last() ? job.y1 : max(job.y0, min(job.y1, rows.end - kReach1))};
+  }
+};
+
 template <int kKernel2>
 __device__ void go_through_strip(const BackwardBlock<kKernel2>& b, const Job& job, bool begin) {
-  constexpr int kReach2 = kKernel2 / 2;
   const BackwardParams& p = b.p;
-  const BackwardConfig& config = p.config;
-  const BackwardShared& at = config.shared;
+  const BackwardShared& at = p.config.shared;
   const BackwardWanted& wanted = p.wanted;
-  const int height = b.height(), halo0 = config.halo0;
-  const Rows own{job.y0, job.y1};
-  const int own_columns = min(config.strip_width, b.width() - job.x0);
   __syncthreads();                                                   // the strip before is done with tables and rings
   const ImageView<const float> image = typed<const float>(p.input);  // tables do not depend on its type
   const EnlargedInput<float> input{image,
@@ -45,67 +85,52 @@ __device__ void go_through_strip(const BackwardBlock<kKernel2>& b, const Job& jo
                                    p.scale,
                                    p.bicubic,
                                    p.padding,
-                                   height,
+                                   b.height(),
                                    b.width(),
                                    {reinterpret_cast<int32_t*>(b.shared + at.column_index), b.shared + at.column_weight,
                                     reinterpret_cast<int32_t*>(b.shared + at.row_index), b.shared + at.row_weight}};
-  if (p.scale > 1) input.tabulate_columns(job.x0 - halo0, config.strip_width + 2 * halo0);
+  if (p.scale > 1) input.tabulate_columns(job.x0 - p.config.halo0, p.config.strip_width + 2 * p.config.halo0);
   if (wanted.input) clear_grad_input(b);
 
-  // Rows of both gradients that are wanted, halos included, and which are next.
-  const Rows all1{max(0, job.y0 - config.input_halo), min(height, job.y1 + config.input_halo)};
-  const Rows all2{max(0, all1.begin - kReach2), min(height, all1.end + kReach2)};
-  int next1 = max(0, all2.begin - kReach2), next0 = max(0, next1 - kReach1), next_grad1 = all1.begin, written = job.y0;
   int tabulated = -kRowTable;
-  for (int first = all2.begin; first < all2.end; first += config.rows) {
-    const Rows rows{first, min(all2.end, first + config.rows)};  // of hidden2
-    const Rows rows1{next1, min(height, rows.end + kReach2)};
-    const Rows rows0{next0, min(height, rows1.end + kReach1)};
-    next1 = rows1.end;
-    next0 = rows0.end;
-
-    // ---- What the group is made from
-    __syncthreads();  // the group before is done with the rows that are overwritten
-    load_input(b, input, job, rows0, tabulated);
-    load_grad_output(b, job, rows);
+  Step<kKernel2> step{b, job, 0};
+  for (step.first = step.strip_grad2().begin; step.first < step.strip_grad2().end; step.first += p.config.rows) {
+    // ---- What the rows are made from
+    __syncthreads();  // the step before is done with the rows that are overwritten
+    load_input(b, input, job, step.input(), tabulated);
+    load_grad_output(b, job, step.hidden2());
     __syncthreads();
 
     // ---- The forward, again
     if (wanted.hidden2()) {
-      make_hidden1(b, job, rows1);
+      make_hidden1(b, job, step.hidden1());
       __syncthreads();
-      make_hidden2(b, job, rows);
+      make_hidden2(b, job, step.hidden2());
       __syncthreads();
     }
 
     // ---- conv3
-    sum_weight3(b, job, first, {rows.within(own), own_columns}, begin);
-    if (!wanted.grad2()) {
-      begin = false;
-      continue;
-    }
-    __syncthreads();  // hidden2 is overwritten
-    make_grad2(b, job, rows);
-    __syncthreads();
+    sum_weight3(b, job, step.first, own_of(b, job, step.hidden2()), begin);
+    if (wanted.grad2()) {
+      __syncthreads();  // hidden2 is overwritten
+      make_grad2(b, job, step.hidden2());
+      __syncthreads();
 
-    // ---- conv2
-    sum_weight2(b, {rows.within(own), own_columns}, begin);
+      // ---- conv2
+      sum_weight2(b, own_of(b, job, step.hidden2()), begin);
+    }
     if (wanted.grad1()) {
       __syncthreads();  // hidden1 is overwritten
-      const Rows grad1{next_grad1, rows.end == all2.end ? all1.end : max(next_grad1, min(all1.end, rows.end - kReach2))};
-      next_grad1 = grad1.end;
-      make_grad1(b, job, grad1);
+      make_grad1(b, job, step.grad1());
       __syncthreads();
 
       // ---- conv1
-      sum_weight1(b, {grad1.within(own), own_columns}, begin);
-      if (wanted.input) {
-        give_grad_input(b, job, grad1, own);
-        __syncthreads();
-        const Rows complete{written, grad1.end == all1.end ? job.y1 : max(written, min(job.y1, grad1.end - kReach1))};
-        written = complete.end;
-        write_grad_input(b, job, complete);
-      }
+      sum_weight1(b, own_of(b, job, step.grad1()), begin);
+    }
+    if (wanted.input) {
+      give_grad_input(b, job, step.grad1(), step.own());
+      __syncthreads();
+      write_grad_input(b, job, step.grad_input());
     }
     begin = false;
   }

@@ -22,6 +22,11 @@ struct Own {
   }
 };
 
+template <int kKernel2>
+__device__ __forceinline__ Own own_of(const BackwardBlock<kKernel2>& b, const Job& job, Rows rows) {
+  return {rows.within({job.y0, job.y1}), min(b.config().strip_width, b.width() - job.x0)};
+}
+
 // Adds to a sum in global memory, or begins it.
 __device__ __forceinline__ void add_to(float* sum, float value, bool begin) { *sum = begin ? value : *sum + value; }
 
