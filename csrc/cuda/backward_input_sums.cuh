@@ -46,7 +46,7 @@ __device__ void give_grad_input(const BackwardBlock<kKernel2>& b, const Job& job
 #pragma unroll 1
                          for (int o = 0; o < kWidth1;
                               o += kInputGroups, quad_of += kInputGroups * grad.stride, taps += kInputGroups) {
-                           float g[kQuad * kQuadLoads<kKernel1>];
+                           float g[kPixels<kKernel1>];
                            load_window<kKernel1>(quad_of, g);
 #pragma unroll
                            for (int kx = 0; kx < kKernel1; ++kx) {

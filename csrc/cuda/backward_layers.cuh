@@ -21,30 +21,42 @@ struct Task {
   }
 };
 
-// Loads of F taps of 4 positions, in whole quads: how far before the first position they begin, and how many.
+// The pixels that F taps of 4 positions read, and which of them is the first tap's. They begin a quad before the first
+// position, so that all loads are aligned; what no tap reads of the quads at the ends is not loaded.
 template <int F>
-inline constexpr int kQuadsBack = F == 1 ? 0 : 1;
+inline constexpr int kPixels = F == 1 ? kQuad : 3 * kQuad;
 template <int F>
-inline constexpr int kQuadLoads = F == 1 ? 1 : 3;
-template <int F>
-inline constexpr int kFirstTap = kQuad * kQuadsBack<F> - F / 2;  // among the floats loaded
+inline constexpr int kFirstTap = F == 1 ? 0 : kQuad - F / 2;
 
 template <int F>
-__device__ __forceinline__ void load_window(const float* quad, float (&x)[kQuad * kQuadLoads<F>]) {
-#pragma unroll
-  for (int v = 0; v < kQuadLoads<F>; ++v) {
-    const float4 q = load4(quad + kQuad * (v - kQuadsBack<F>));
-    x[4 * v] = q.x;
-    x[4 * v + 1] = q.y;
-    x[4 * v + 2] = q.z;
-    x[4 * v + 3] = q.w;
+__device__ __forceinline__ void load_window(const float* quad, float (&x)[kPixels<F>]) {
+  static_assert(F == 1 || F == 3 || F == 5 || F == 9);
+  const auto put = [&](int at, const float4& q) {
+    x[at] = q.x;
+    x[at + 1] = q.y;
+    x[at + 2] = q.z;
+    x[at + 3] = q.w;
+  };
+  put(F == 1 ? 0 : kQuad, load4(quad));
+  if constexpr (F == 3) {
+    x[3] = quad[-1];
+    x[8] = quad[4];
+  } else if constexpr (F == 5) {
+    const float2 left = *reinterpret_cast<const float2*>(quad - 2), right = *reinterpret_cast<const float2*>(quad + 4);
+    x[2] = left.x;
+    x[3] = left.y;
+    x[8] = right.x;
+    x[9] = right.y;
+  } else if constexpr (F == 9) {
+    put(0, load4(quad - 4));
+    put(8, load4(quad + 4));
   }
 }
 
 // Adds F taps of one (input channel, ky) to a task's sums. weight: [F][outputs].
 template <int F>
 __device__ __forceinline__ void correlate(const float* quad, const float* weight, int outputs, QuadSums<kOutputs>& sum) {
-  float x[kQuad * kQuadLoads<F>];
+  float x[kPixels<F>];
   load_window<F>(quad, x);
 #pragma unroll
   for (int kx = 0; kx < F; ++kx) {

@@ -65,7 +65,7 @@ __device__ void sum_weight3(const BackwardBlock<kKernel2>& b, const Job& job, in
         for (int j = 0; j < own.columns; j += kQuad) {
           const float4 f = load4(features + j);
           const float feature[kQuad] = {f.x, f.y, f.z, f.w};
-          float g[kQuad * kQuadLoads<kKernel3>];
+          float g[kPixels<kKernel3>];
           load_window<kKernel3>(row + j, g);
 #pragma unroll
           for (int q = 0; q < kQuad; ++q) {
@@ -130,7 +130,7 @@ __device__ void sum_weight2(const BackwardBlock<kKernel2>& b, const Own& own, bo
         }
 #pragma unroll
         for (int e = 0; e < kIn; ++e) {
-          float x[kQuad * kQuadLoads<kKernel2>];
+          float x[kPixels<kKernel2>];
           load_window<kKernel2>(features + e * kInGroups * hidden.stride + j, x);
 #pragma unroll
           for (int q = 0; q < kQuad; ++q) {
@@ -185,7 +185,7 @@ __device__ void sum_weight1(const BackwardBlock<kKernel2>& b, const Own& own, bo
       const float* pixels = input.slot(slot) + c * input.stride;
 #pragma unroll 1
       for (int j = 0; j < own.columns; j += kQuad) {
-        float x[kQuad * kQuadLoads<kKernel1>];
+        float x[kPixels<kKernel1>];
         load_window<kKernel1>(pixels + j, x);
         float g[kOut][kQuad];
 #pragma unroll
