@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <iterator>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -221,6 +222,50 @@ Tensor run_forward(const Tensor& x,        // [N, c, h, w]
   problem.conv3 = conv3.view();
   run(problem);
   return output;
+}
+
+// srcnn_backward on any device, likewise; the gradients that output_mask wants, only those, in order.
+template <class T, class Run>
+std::vector<Tensor> run_backward(const Tensor& grad_output,  // [N, c, scale * h, scale * w]
+                                 const Tensor& x, const Tensor& weight1, const Tensor& bias1, const Tensor& weight2,
+                                 const Tensor& bias2, const Tensor& weight3, const Tensor& bias3, int64_t scale,
+                                 const std::string& bicubic, const std::string& padding_mode,
+                                 const std::vector<bool>& output_mask,  // x, weight1, bias1, ..., bias3
+                                 const Run& run) {
+  check_forward<T>(x, weight1, bias1, weight2, bias2, weight3, bias3, scale);
+  BackwardProblemOf<T> problem;
+  problem.scale = scale;
+  problem.bicubic = parse_bicubic(bicubic, "bicubic");
+  problem.padding = parse_padding(padding_mode);
+  check_shape(grad_output, "grad_output", {x.size(0), x.size(1), scale * x.size(2), scale * x.size(3)});
+  check_type<T>(grad_output, "grad_output");
+  check_same_device(grad_output, "grad_output", x);
+  const Tensor* const arguments[] = {&x, &weight1, &bias1, &weight2, &bias2, &weight3, &bias3};
+  check(output_mask.size() == std::size(arguments), "output_mask must have ", std::size(arguments), " entries, got ",
+        output_mask.size());
+
+  std::vector<Tensor> gradients;
+  T* data[std::size(arguments)] = {};
+  for (size_t i = 0; i < std::size(arguments); ++i) {
+    if (!output_mask[i]) continue;
+    std::vector<int64_t> shape;
+    for (int64_t d = 0; d < arguments[i]->dim(); ++d) shape.push_back(arguments[i]->size(d));
+    gradients.push_back(new_output(x, shape));
+    data[i] = static_cast<T*>(gradients.back().mutable_data_ptr());
+    if (i == 0) problem.grad_input = view_of<T>(gradients.back());
+  }
+  if (gradients.empty()) return gradients;
+  const ConvArgument<T> conv1(weight1, bias1), conv2(weight2, bias2), conv3(weight3, bias3);
+  problem.grad_output = view_of<const T>(grad_output);
+  problem.input = view_of<const T>(x);
+  problem.conv1 = conv1.view();
+  problem.conv2 = conv2.view();
+  problem.conv3 = conv3.view();
+  problem.grad1 = {data[1], data[2]};
+  problem.grad2 = {data[3], data[4]};
+  problem.grad3 = {data[5], data[6]};
+  run(problem);
+  return gradients;
 }
 
 // bicubic_resize on any device, likewise.

@@ -6,7 +6,9 @@
 #include <torch/csrc/stable/library.h>
 
 #include <string>
+#include <vector>
 
+#include "cuda/backward.h"
 #include "cuda/kernels.h"
 #include "cuda/resize.h"
 #include "op_arguments.h"
@@ -26,7 +28,7 @@ void* current_stream(int32_t device) {
 
 // solve(T{}) for the kernels' element type T that x has, or for float, whose checks then refuse x.
 template <class Solve>
-Tensor for_type_of(const Tensor& x, const Solve& solve) {
+auto for_type_of(const Tensor& x, const Solve& solve) {
   switch (x.scalar_type()) {
     case ScalarType::Half:
       return solve(Half{});
@@ -53,6 +55,24 @@ Tensor srcnn_forward_cuda(const Tensor& x, const Tensor& weight1, const Tensor& 
   });
 }
 
+// TF32 or not, products are those of floats: tensor cores have no backward here.
+std::vector<Tensor> srcnn_backward_cuda(const Tensor& grad_output, const Tensor& x, const Tensor& weight1, const Tensor& bias1,
+                                        const Tensor& weight2, const Tensor& bias2, const Tensor& weight3, const Tensor& bias3,
+                                        int64_t scale, const std::string& bicubic, const std::string& padding_mode,
+                                        const std::vector<bool>& output_mask, bool /*allow_tf32*/) {
+  check(x.is_cuda(), "x must be on the same device as the weights");
+  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  const auto run = [&](const auto& problem) {
+    const auto bytes = static_cast<int64_t>(cuda::srcnn_backward_workspace(problem));
+    Tensor workspace = torch::stable::new_empty(x, {bytes}, ScalarType::Byte);
+    cuda::srcnn_backward(problem, workspace.mutable_data_ptr(), current_stream(x.get_device_index()));
+  };
+  return for_type_of(x, [&]<class T>(T) {
+    return run_backward<T>(grad_output, x, weight1, bias1, weight2, bias2, weight3, bias3, scale, bicubic, padding_mode,
+                           output_mask, run);
+  });
+}
+
 Tensor bicubic_resize_cuda(const Tensor& x, int64_t out_height, int64_t out_width, double scale_height, double scale_width,
                            const std::string& convention) {
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
@@ -66,6 +86,7 @@ Tensor bicubic_resize_cuda(const Tensor& x, int64_t out_height, int64_t out_widt
 
 STABLE_TORCH_LIBRARY_IMPL(srcnn_fused, CUDA, m) {
   m.impl("srcnn_forward", TORCH_BOX(&srcnn::srcnn_forward_cuda));
+  m.impl("srcnn_backward", TORCH_BOX(&srcnn::srcnn_backward_cuda));
   m.impl("bicubic_resize", TORCH_BOX(&srcnn::bicubic_resize_cuda));
 }
 

@@ -60,22 +60,27 @@ using ConvWeights = ConvWeightsOf<float>;
 using ForwardProblem = ForwardProblemOf<float>;
 
 // Where the gradients of a convolution go, contiguous as the weights are; null where nobody asks for them.
-struct ConvGradients {
-  float* weight = nullptr;  // [out_channels, in_channels, kernel_size, kernel_size]
-  float* bias = nullptr;    // [out_channels]
+template <class T>
+struct ConvGradientsOf {
+  T* weight = nullptr;  // [out_channels, in_channels, kernel_size, kernel_size]
+  T* bias = nullptr;    // [out_channels]
 };
 
 // The gradients of a forward, from that of its output. Only what has a place to go is computed.
-struct BackwardProblem {
-  ImageView<const float> grad_output;  // [N, c, scale * h, scale * w]
-  ImageView<const float> input;        // [N, c, h, w]
-  ConvWeights conv1, conv2, conv3;
+template <class T>
+struct BackwardProblemOf {
+  ImageView<const T> grad_output;  // [N, c, scale * h, scale * w]
+  ImageView<const T> input;        // [N, c, h, w]
+  ConvWeightsOf<T> conv1, conv2, conv3;
   int64_t scale = 1;
   Bicubic bicubic = Bicubic::kMatlab;
   Padding padding = Padding::kZeros;
-  ImageView<float> grad_input;  // [N, c, h, w], stride_w 1; data is null where it is not wanted
-  ConvGradients grad1, grad2, grad3;
+  ImageView<T> grad_input;  // [N, c, h, w], stride_w 1; data is null where it is not wanted
+  ConvGradientsOf<T> grad1, grad2, grad3;
 };
+
+using ConvGradients = ConvGradientsOf<float>;
+using BackwardProblem = BackwardProblemOf<float>;
 
 // bicubic resampling of a batch of images; the scales are output / input unless the caller asked for others.
 template <class T>

@@ -184,6 +184,10 @@ def check_backward(arguments: BackwardArguments) -> None:
     check_forward(forward)
     _check_shape(arguments.grad_output, "grad_output", forward.output_shape)
     _check_dtype(arguments.grad_output, "grad_output", _kernel_dtype("srcnn_forward", forward.x))
+    _check(
+        arguments.grad_output.device == forward.x.device,
+        "grad_output must be on the same device as x",
+    )
     given = len(arguments.output_mask)
     _check(given == 7, f"output_mask must have 7 entries, got {given}")
 

@@ -1,4 +1,4 @@
-// Runs forwards on kernels with a planted fault and says who caught it:
+// Runs forwards (or backwards) on kernels with a planted fault and says who caught it:
 //
 //   fault EXPECTED SEEDS CASE...
 //
@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "backward_case.h"
 #include "forward_case.h"
 
 namespace {
@@ -37,14 +38,14 @@ Case parse(const std::string& text) {
           number(8)};
 }
 
-template <class T>
+template <class Run>  // Forward<T> or Backward
 int run(const Case& c, int seeds) {
-  const faults::Forward<T> forward(c);
+  const Run run(c);
   int status = 0;
   cuda_on_cpu::for_seeds(seeds, [&](uint64_t seed) {
     if (status != 0) return;
     try {
-      const double error = forward.error(c);
+      const double error = run.error(c);
       if (error <= faults::tolerance(c.type)) return;
       std::printf("seed %d: the output is off by %g, allowed are %g\n", static_cast<int>(seed), error,
                   faults::tolerance(c.type));
@@ -61,11 +62,12 @@ int run(const Case& c, int seeds) {
   cuda_on_cpu::gpu() = cuda_on_cpu::gpu_of(c.compute_capability);
   // Of the tensor-core kernels blocks as large as they get, instead of many of one warp.
   if (c.type != "float") cuda_on_cpu::gpu().multiprocessors = 1;
-  if (c.type == "float" || c.type == "tf32") return run<float>(c, seeds);
+  if (c.type == "backward") return run<faults::Backward>(c, seeds);
+  if (c.type == "float" || c.type == "tf32") return run<faults::Forward<float>>(c, seeds);
   if (c.type == "wgmma") setenv("SRCNN_FUSED_CUDA_KERNEL", "wgmma", 1);
-  if (c.type == "half" || c.type == "wgmma") return run<srcnn::Half>(c, seeds);
-  if (c.type == "bfloat16") return run<srcnn::BFloat16>(c, seeds);
-  throw std::invalid_argument("type must be float, tf32, half, bfloat16 or wgmma, got " + c.type);
+  if (c.type == "half" || c.type == "wgmma") return run<faults::Forward<srcnn::Half>>(c, seeds);
+  if (c.type == "bfloat16") return run<faults::Forward<srcnn::BFloat16>>(c, seeds);
+  throw std::invalid_argument("type must be float, tf32, half, bfloat16, wgmma or backward, got " + c.type);
 }
 
 // nothing, output, error, sanitizer, or how else the process ended.

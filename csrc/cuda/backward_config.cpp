@@ -1,0 +1,206 @@
+// How a backward is laid out on a GPU: host-only arithmetic, tested without one.
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+
+#include "backward.h"
+#include "backward_fma.h"
+
+namespace srcnn::cuda {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int whole_quads(int columns) { return (columns + kQuad - 1) / kQuad * kQuad; }
+
+void lay_out(const BackwardShape& shape, BackwardConfig& config, int gap) {
+  const int c = shape.channels, k = shape.kernel2, reach2 = k / 2;
+  config.halo1 = whole_quads(2 * reach2 + config.input_halo);
+  config.halo2 = whole_quads(reach2 + config.input_halo);
+  config.halo0 = config.halo1 + kReach1;
+  config.halo3 = config.halo2 + kQuad;
+  BackwardShared& shared = config.shared;
+  shared = {};
+  const auto place = [&](int& offset, int floats) {
+    offset = shared.size;
+    shared.size += whole_quads(floats) + gap;
+  };
+  int passing = 0;
+  const auto place_weights = [&](int& offset, int floats, bool resident) {
+    if (resident) {
+      place(offset, floats);
+    } else {
+      passing = std::max(passing, floats);
+    }
+  };
+  const BackwardChunks& chunks = config.chunks;
+  const bool resident1 = chunks.weight1 == kKernel1 * c, resident2 = chunks.weight2 == kWidth1,
+             resident_transposed2 = chunks.transposed2 == kWidth2;
+  place_weights(shared.weight1, chunks.weight1 * kKernel1 * kWidth1, resident1);
+  place_weights(shared.weight2, chunks.weight2 * k * k * kWidth2, resident2);
+  place_weights(shared.transposed2, chunks.transposed2 * k * k * kWidth1, resident_transposed2);
+  place(shared.transposed3, c * kTaps3 * kWidth2);
+  place(shared.bias, kWidth1 + kWidth2);
+  const int columns0 = config.strip_width + 2 * config.halo0;
+  place(shared.input, backward_input_slots(config.rows, k) * c * plane_stride(columns0));
+  place(shared.grad_output, (config.rows + 2 * kReach3) * c * plane_stride(config.strip_width + 2 * config.halo3));
+  // Quads that are read beside an array's first and last one are never used.
+  place(shared.hidden1, 2 * kQuad + hidden_slots(config.rows, k) * row_pitch(kWidth1, config.strip_width + 2 * config.halo1));
+  shared.hidden1 += kQuad;
+  place(shared.hidden2, 2 * kQuad + hidden_slots(config.rows, k) * row_pitch(kWidth2, config.strip_width + 2 * config.halo2));
+  shared.hidden2 += kQuad;
+  if (shape.wanted.input) place(shared.grad_input, grad_input_slots(config.rows, k) * c * config.strip_width);
+  if (passing > 0) place(shared.passing, passing);
+  if (!resident1) shared.weight1 = shared.passing;
+  if (!resident2) shared.weight2 = shared.passing;
+  if (!resident_transposed2) shared.transposed2 = shared.passing;
+  if (shape.scale > 1) {
+    place(shared.column_index, 4 * columns0);
+    place(shared.column_weight, 4 * columns0);
+    place(shared.row_index, 4 * kRowTable);
+    place(shared.row_weight, 4 * kRowTable);
+  }
+}
+
+// Cycles of one thread per pixel whose gradients are added up, halos and idle threads included: a multiply-add, or 4 bytes of
+// weights on their way from L2, is one; and what one block alone leaves idle at its barriers.
+double estimated_cost(const BackwardShape& shape, const BackwardConfig& config) {
+  const int c = shape.channels, k = shape.kernel2, taps2 = k * k, rows = config.rows;
+  const BackwardWanted& wanted = shape.wanted;
+  const auto rounds = [](int tasks) { return static_cast<double>(ceil_div(tasks, kBackwardThreads)); };
+  const int quads = config.strip_width / kQuad;
+  const int quads1 = quads + 2 * config.halo1 / kQuad, quads2 = quads + 2 * config.halo2 / kQuad;
+  const int quads_grad1 = quads + 2 * config.input_halo / kQuad;
+  const double part = static_cast<double>(ceil_div(rows, kBackwardSplits)) * quads;  // quads of a split
+  double cycles = 0, reload = 0;
+  cycles += rounds(rows * quads1 * (kWidth1 / 8)) * 32 * 81 * c;
+  if (wanted.hidden2()) cycles += rounds(rows * quads2 * (kWidth2 / 8)) * 32 * kWidth1 * taps2;
+  if (wanted.weight3) cycles += rounds(kWidth2 * kKernel3 * c) * rows * quads * 20;
+  if (wanted.grad2()) cycles += rounds(rows * quads2 * (kWidth2 / 8)) * 32 * kTaps3 * c;
+  const int per_thread = 4 * channels2_per_thread(k);  // pairs of channels
+  if (wanted.weight2) {
+    cycles += rounds(kBackwardSplits * k * kWidth1 * kWidth2 / per_thread) * part * kQuad * k * per_thread;
+  }
+  if (wanted.grad1()) cycles += rounds(rows * quads_grad1 * (kWidth1 / 8)) * 32 * kWidth2 * taps2;
+  if (wanted.weight1) cycles += rounds(kBackwardSplits * 16 * kKernel1 * c) * part * kQuad * 4 * kKernel1;
+  if (wanted.input) cycles += rounds(rows * quads * 8 * c) * 81 * 8 * kQuad * 2;
+  const double floats = 1.0 / kBackwardThreads;
+  if (config.chunks.weight1 < kKernel1 * c) reload += 81.0 * c * kWidth1 * floats * (wanted.input ? 2 : 1);
+  if (config.chunks.weight2 < kWidth1) reload += 2048.0 * taps2 * floats;
+  if (config.chunks.transposed2 < kWidth2) reload += 2048.0 * taps2 * floats;
+  const double barriers = 16 * 300;
+  const double warps = config.blocks_per_sm * kBackwardThreads / 32.0;
+  const double strips = static_cast<double>(ceil_div(shape.width, config.strip_width));
+  return (cycles + 8 * reload + barriers) * (1.0 + 4.0 / warps) * strips / (rows * static_cast<double>(shape.width));
+}
+
+}  // namespace
+
+std::string BackwardConfig::describe() const {
+  std::ostringstream text;
+  text << "fp32 FMA backward, strips of " << strip_width << ", " << rows << " rows at a time, " << kBackwardThreads
+       << " threads, " << shared_bytes() / 1024 << " KiB shared, " << blocks_per_sm << " blocks per SM, conv1 weights "
+       << chunks.weight1 << " rows at a time, conv2 weights " << chunks.weight2 << " and " << chunks.transposed2
+       << " channels at a time";
+  return text.str();
+}
+
+BackwardConfig choose_backward_config(const BackwardShape& shape, const DeviceLimits& device) {
+  BackwardConfig best{};
+  double best_cost = 0;
+  const BackwardChunks all{kKernel1 * shape.channels, kWidth1, kWidth2};
+  for (const int strip_width : {4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 52, 60, 68}) {
+    if (strip_width > kQuad && strip_width - kQuad >= shape.width) break;  // the one before had room for all columns
+    for (const int rows : {8, 6, 4, 3, 2, 1}) {
+      if (rows > 1 && rows - 1 >= shape.height) continue;
+      for (const int few : {8, 4, 2, 1}) {
+        // Weights that are needed more often stay first.
+        for (int resident = 0; resident < 8; ++resident) {
+          BackwardConfig config{};
+          config.strip_width = strip_width;
+          config.rows = rows;
+          config.input_halo = shape.wanted.input ? kReach1 : 0;
+          config.chunks = {resident & 1 ? all.weight1 : (few >= 4 ? 3 : 1), resident & 2 ? all.weight2 : few,
+                           resident & 4 ? all.transposed2 : few};
+          lay_out(shape, config, device.shared_gap / static_cast<int>(sizeof(float)));
+          if (config.shared_bytes() > device.shared_memory_per_block) continue;
+          // 1 KiB of each block's shared memory is the driver's.
+          const int fit =
+              std::min(device.shared_memory_per_sm / (config.shared_bytes() + 1024), device.threads_per_sm / kBackwardThreads);
+          config.blocks_per_sm = std::clamp(fit, 1, kBackwardBlocks);
+          const double cost = estimated_cost(shape, config);
+          if (best.strip_width == 0 || cost < best_cost) {
+            best = config;
+            best_cost = cost;
+          }
+        }
+      }
+    }
+  }
+  if (best.strip_width == 0) {
+    throw std::runtime_error("the device has " + std::to_string(device.shared_memory_per_block) +
+                             " bytes of shared memory per block, too few for the fused backward");
+  }
+  return best;
+}
+
+ForwardTiling tile_backward(const BackwardShape& shape, const BackwardConfig& config, const DeviceLimits& device) {
+  const int64_t strips = ceil_div(shape.width, config.strip_width);
+  const int64_t workers = static_cast<int64_t>(device.sm_count) * config.blocks_per_sm;
+  const int64_t halo_rows = 2 * (2 * (shape.kernel2 / 2) + config.input_halo);
+  // Cut into as many segments as keep every block busy, if the rows made twice do not cost more.
+  int64_t best_height = shape.height;
+  double best_cost = 0;
+  for (int64_t cut = 1; cut <= std::max<int64_t>(1, std::min<int64_t>(shape.height / 8, 4 * workers)); ++cut) {
+    const int64_t segment = ceil_div(ceil_div(shape.height, cut), config.rows) * config.rows;
+    const int64_t rounds = ceil_div(shape.batch * strips * ceil_div(shape.height, segment), workers);
+    const double cost = static_cast<double>(rounds) * static_cast<double>(std::min(segment, shape.height) + halo_rows);
+    if (best_cost == 0 || cost < best_cost) {
+      best_cost = cost;
+      best_height = segment;
+    }
+  }
+  const int64_t segments = ceil_div(shape.height, best_height);
+  const int64_t jobs = shape.batch * strips * segments;
+  return {static_cast<int>(strips),
+          static_cast<int>(segments),
+          static_cast<int>(best_height),
+          static_cast<int>(std::min(jobs, workers)),
+          jobs,
+          best_cost};
+}
+
+BackwardWorkspace lay_out_workspace(const BackwardShape& shape, int blocks) {
+  const int c = shape.channels, taps2 = shape.kernel2 * shape.kernel2;
+  const int size1 = kKernel1 * kKernel1 * c * kWidth1, size2 = taps2 * kWidth1 * kWidth2, size3 = c * kTaps3 * kWidth2;
+  BackwardWorkspace workspace{};
+  const auto place = [](auto& size, auto& offset, auto floats) {
+    offset = size;
+    size += (floats + 3) / 4 * 4;  // whole float4s
+  };
+  BackwardWeights& weights = workspace.weights;
+  place(weights.size, weights.weight1, size1);
+  place(weights.size, weights.weight2, size2);
+  place(weights.size, weights.transposed2, size2);
+  place(weights.size, weights.transposed3, size3);
+  place(weights.size, weights.bias, kWidth1 + kWidth2);
+
+  BackwardPartials& partials = workspace.partials;
+  const BackwardWanted& wanted = shape.wanted;
+  place(partials.size, partials.weight1, wanted.weight1 ? kBackwardSplits * size1 : 0);
+  place(partials.size, partials.weight2, wanted.weight2 ? kBackwardSplits * size2 : 0);
+  place(partials.size, partials.weight3, wanted.weight3 ? size3 : 0);
+  place(partials.size, partials.bias1, wanted.bias1 ? kWidth1 : 0);
+  place(partials.size, partials.bias2, wanted.bias2 ? kWidth2 : 0);
+  place(partials.size, partials.bias3, wanted.bias3 ? c : 0);
+
+  const bool through_bicubic = wanted.input && shape.scale > 1;
+  const int64_t enlarged = through_bicubic ? shape.batch * c * shape.height * shape.width : 0;
+  int64_t weights_at = 0;
+  place(workspace.size, weights_at, static_cast<int64_t>(weights.size));
+  place(workspace.size, workspace.partials_at, static_cast<int64_t>(partials.size) * blocks);
+  place(workspace.size, workspace.enlarged_at, enlarged);
+  place(workspace.size, workspace.rows_at, enlarged / shape.scale);
+  return workspace;
+}
+
+}  // namespace srcnn::cuda
