@@ -19,6 +19,17 @@ def image_size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def batch_shape(text: str) -> tuple[int, int, int]:
+    """ "256x64x64" -> (256, 64, 64), "640x360" -> (1, 640, 360): batch first; for argparse."""
+    parts = text.split("x")
+    if len(parts) not in (2, 3) or not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(
+            f"must be [BATCHx]WIDTHxHEIGHT, such as 256x64x64, got {text!r}"
+        )
+    batch, width, height = [int(part) for part in (["1", *parts])[-3:]]
+    return batch, width, height
+
+
 def make_parser(module: str, doc: str, *, size: str, peers: list[str]) -> argparse.ArgumentParser:
     """A parser with the common options; size and peers are their defaults."""
     parser = argparse.ArgumentParser(
