@@ -27,9 +27,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from . import command, report
-from .cases import Case, Reference, WrongOutput
-from .peers import CONTENDERS, Setup, Unavailable
+from srcnn_fused.benchmark import results, tables
+from srcnn_fused.benchmark.cases import Case, Reference, WrongOutput
+from srcnn_fused.benchmark.machine import available_memory
+from srcnn_fused.benchmark.peers import CONTENDERS, Setup, Unavailable
+
+from . import command
 
 _ROOT = Path(__file__).resolve().parent.parent
 _CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -75,17 +78,6 @@ class PeakMemory:
         """Bytes."""
         now = _status_bytes("VmHWM") if self.method == "VmHWM" else _max_rss()
         return max(0, now - self._before)
-
-
-def available_memory() -> int | None:
-    """Bytes that can be taken without swapping, or None where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return None
 
 
 def _limit_address_space(extra: int) -> None:
@@ -138,7 +130,7 @@ def measure_here(case: Case, name: str, threads: int, limit: int | None) -> dict
         entry.update(status="wrong", reason=str(error))
     except Exception as error:  # a peer that breaks here must not hide the others
         out = limit is not None and _is_out_of_memory(error)
-        entry.update(status="out of memory" if out else "failed", reason=command.first_line(error))
+        entry.update(status="out of memory" if out else "failed", reason=results.first_line(error))
     return entry
 
 
@@ -169,7 +161,7 @@ def measure(case: Case, name: str, threads: int, limit: int | None) -> dict[str,
 
 def run(cases: list[Case], names: list[str], *, threads: int, limit: int | None) -> dict[str, Any]:
     """Measures every case with every contender; returns what the JSON file holds."""
-    result = command.new_result("memory", threads=threads, dtype="float32")
+    result = results.new_result("memory", threads=threads, dtype="float32")
     for case in cases:
         entries = []
         for name in names:
@@ -186,12 +178,12 @@ def show(result: dict[str, Any], console: Console) -> None:
     """Prints one table a case."""
     for case in result["cases"]:
         width, height = case["size"]
-        table = Table(title=report.case_title(case), title_justify="left")
+        table = Table(title=tables.case_title(case), title_justify="left")
         table.add_column("")
         for name in ("extra MiB", "bytes per output pixel", "max error"):
             table.add_column(name, justify="right")
         for entry in case["contenders"]:
-            title = report.TITLES[entry["name"]]
+            title = tables.TITLES[entry["name"]]
             if entry["status"] != "ok":
                 table.add_row(title, entry["status"])
                 continue
@@ -233,9 +225,9 @@ def main(argv: list[str] | None = None) -> int:
     with Console(stderr=True).status("measuring"):
         result = run(cases, args.peers, threads=args.threads, limit=limit)
     if args.json:
-        command.write_json(args.json, result)
+        results.write_json(args.json, result)
     show(result, Console())
-    return command.exit_status(result)
+    return results.exit_status(result)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.cases import NETWORKS, Case, Reference
-from bench.peers import CONTENDERS, Setup, Unavailable
+from srcnn_fused.benchmark.cases import NETWORKS, Case, Reference
+from srcnn_fused.benchmark.peers import CONTENDERS, Setup, Unavailable
 
 pytest.importorskip("pytest_benchmark", reason="pip install '.[bench]' brings it")
 

@@ -23,9 +23,11 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 
-from . import command, report
-from .cases import NETWORKS
-from .compare import summarise, take_turn
+from srcnn_fused.benchmark import results as command
+from srcnn_fused.benchmark import tables as report
+from srcnn_fused.benchmark.cases import NETWORKS
+from srcnn_fused.benchmark.measure import summarise, take_turn
+
 from .training import CONTENDERS, Reference, Trained, TrainingCase, build
 
 # Patches as the public ports train on, and images large enough to leave every cache.

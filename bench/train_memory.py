@@ -19,10 +19,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from . import command, report
-from .cases import NETWORKS
+from srcnn_fused.benchmark import results as command
+from srcnn_fused.benchmark import tables as report
+from srcnn_fused.benchmark.cases import NETWORKS
+from srcnn_fused.benchmark.peers import Unavailable
+
 from .memory import PeakMemory
-from .peers import Unavailable
 from .training import CONTENDERS, TrainingCase, build
 
 _ROOT = Path(__file__).resolve().parent.parent

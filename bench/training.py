@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srcnn_fused import FusedSRCNN, _extension
-
-from .cases import Case, WrongOutput
-from .peers import Unavailable, compile_model, to_channels_last
+from srcnn_fused.benchmark.cases import Case, WrongOutput
+from srcnn_fused.benchmark.peers import Unavailable, compile_model, to_channels_last
 
 # Float32 gradients may differ from float64 by this much of the largest. Of millions of features a
 # few lie so close to 0 that float32 takes the other branch of the ReLU: that, not rounding, is it.

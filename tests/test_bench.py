@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from srcnn_fused import reference
+from srcnn_fused.benchmark import measure, peers, results
+from srcnn_fused.benchmark.cases import Case, Reference, WrongOutput
+from srcnn_fused.benchmark.peers import CONTENDERS, Setup, Unavailable
 
 # At the end, so that the installed package goes before the source tree beside bench/.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from bench import command, compare, memory, peers, report
-from bench.cases import Case, Reference, WrongOutput
-from bench.peers import CONTENDERS, Setup, Unavailable
+from bench import compare, memory, report
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +80,8 @@ def test_a_missing_package_is_a_reason_to_skip(monkeypatch):
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "nine tiles"])
 @pytest.mark.parametrize("scale", [None, 3])
 def test_tiled_reference_equals_the_untiled_one(monkeypatch, whole, scale):
-    monkeypatch.setattr("bench.cases._TILE", 19)
-    monkeypatch.setattr("bench.cases._CHECK_WHOLE_UP_TO", 1 << 20 if whole else 0)
+    monkeypatch.setattr("srcnn_fused.benchmark.cases._TILE", 19)
+    monkeypatch.setattr("srcnn_fused.benchmark.cases._CHECK_WHOLE_UP_TO", 1 << 20 if whole else 0)
     case = Case("9-5-5", 66, 60, scale=scale)
     tiled = Reference(case, case.make_network(), case.make_input())
     want = float64_output(case)
@@ -123,7 +124,7 @@ def test_compare_writes_whole_results(tmp_path, capsys, monkeypatch):
     assert "openvino failed: RuntimeError: no luck\n" in capsys.readouterr().out
 
     result = json.loads(path.read_text())
-    assert (result["schema"], result["kind"]) == (command.SCHEMA, "inference")
+    assert (result["schema"], result["kind"]) == (results.SCHEMA, "inference")
     assert result["settings"] == {"threads": 1, "rounds": 3, "dtype": "float32"}
     assert result["machine"]["versions"]["torch"] == torch.__version__
     for key in ("date", "cpu", "cpu_count", "isa", "load_average", "load_average_after", "thp"):
@@ -155,7 +156,7 @@ def test_compare_writes_whole_results(tmp_path, capsys, monkeypatch):
 def test_ratios_are_to_the_fused_op():
     case = CASES["enlarged"]
     entries = [{"name": name, "status": "ok"} for name in ("fused", "eager")]
-    compare.summarise(case, entries, {"fused": [1.0, 2.0, 3.0], "eager": [7.0, 5.0, 6.0]})
+    measure.summarise(case, entries, {"fused": [1.0, 2.0, 3.0], "eager": [7.0, 5.0, 6.0]})
     assert entries[1]["ratio_to_fused"] == 3
     assert entries[1]["median_ms"] == 6000
 

@@ -12,7 +12,7 @@ import torch
 # At the end, so that the installed package goes before the source tree beside bench/.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from bench import command, report
+from bench import report
 from bench.gpu import __main__ as program
 from bench.gpu import report as gpu_report
 from bench.gpu.cases import PRECISIONS, GpuCase, Shape, parse_shape, plan
@@ -20,6 +20,7 @@ from bench.gpu.device import HostDevice
 from bench.gpu.measure import Budget
 from bench.gpu.peers import COMPILED, CONTENDERS, KERNEL_VARIABLE, Contender
 from srcnn_fused import _extension, reference
+from srcnn_fused.benchmark import results
 
 ALL = list(CONTENDERS)
 GRAPHS = [name for name, contender in CONTENDERS.items() if contender.graphed]
@@ -76,7 +77,7 @@ def test_a_run_measures_every_case_and_writes_tables(tmp_path, capsys, monkeypat
         "--kernels", "fma",
     )  # fmt: skip
     assert status == 0, capsys.readouterr()
-    assert (result["schema"], result["kind"]) == (command.SCHEMA, "gpu-inference")
+    assert (result["schema"], result["kind"]) == (results.SCHEMA, "gpu-inference")
     assert result["lost"] is None
     assert set(result["ceilings"]["matmul_tflops"]) == {"float32", "tf32"}
     assert result["ceilings"]["copy_gb_per_s"] > 0

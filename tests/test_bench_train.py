@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
+from srcnn_fused.benchmark.cases import WrongOutput
+
 # At the end, so that the installed package goes before the source tree beside bench/.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from bench import train, train_memory, training
-from bench.cases import WrongOutput
 
 pytestmark = pytest.mark.usefixtures("extension")
 

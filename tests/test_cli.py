@@ -36,12 +36,12 @@ def test_help_lists_every_command_and_loads_no_torch():
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    for name in ("upscale", "evaluate", "train", "doctor", "demo"):
+    for name in ("upscale", "evaluate", "train", "bench", "doctor", "demo"):
         assert name in done.stdout
     assert done.stdout.splitlines()[-1] == "False"
 
 
-@pytest.mark.parametrize("command", ["upscale", "evaluate", "train", "doctor", "demo"])
+@pytest.mark.parametrize("command", ["upscale", "evaluate", "train", "bench", "doctor", "demo"])
 def test_every_command_has_help(command):
     result = runner.invoke(cli.app, [command, "--help"])
     assert result.exit_code == 0

@@ -18,8 +18,9 @@ from typing import Any
 
 import torch
 
-from .. import command
-from ..cases import NETWORKS
+from srcnn_fused.benchmark import results
+from srcnn_fused.benchmark.cases import NETWORKS
+
 from . import report
 from .cases import PRECISIONS, GpuCase, parse_shape, plan
 from .device import CudaDevice, Device, HostDevice, measure_ceilings
@@ -83,7 +84,7 @@ class Run:
         self.budget = budget
         self.rounds = rounds
         self.json = json
-        self.result = command.new_result(
+        self.result = results.new_result(
             "gpu-inference", rounds=rounds, budget_s=budget.seconds, compile_share=_COMPILE_SHARE
         )
         self.result["machine"]["gpu"] = device.describe()
@@ -94,7 +95,7 @@ class Run:
         """Writes the result as it is now."""
         self.result["machine"]["load_average_after"] = list(os.getloadavg())
         if self.json:
-            command.write_json(self.json, self.result)
+            results.write_json(self.json, self.result)
 
     def measure_ceilings(self, precisions: list[str]) -> None:
         """Must come first."""

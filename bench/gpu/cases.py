@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import cases
-from ..cases import Case, Reference
-from ..report import case_title
+from srcnn_fused.benchmark import cases
+from srcnn_fused.benchmark.cases import Case, Reference
+from srcnn_fused.benchmark.tables import case_title
 
 # BATCHxWIDTHxHEIGHT of the output, from an input SCALE times smaller.
 _SHAPE = re.compile(r"(?:(\d+)x)?(\d+)x(\d+)(?:/(\d+))?")
@@ -72,9 +72,9 @@ PRECISIONS = {
     precision.name: precision
     for precision in (
         Precision("float16", torch.float16, 4e-3),
-        Precision("float32", torch.float32, cases.TOLERANCE),
+        Precision("float32", torch.float32, cases.TOLERANCES["float32"]),
         Precision("tf32", torch.float32, 2e-3, allow_tf32=True),
-        Precision("bfloat16", torch.bfloat16, 2e-2),
+        Precision("bfloat16", torch.bfloat16, cases.TOLERANCES["bfloat16"]),
     )
 }
 

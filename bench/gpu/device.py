@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import machine
+from . import state
 from .cases import PRECISIONS, Precision
 
 
@@ -30,11 +30,11 @@ class CudaDevice:
 
     def describe(self) -> dict[str, Any]:
         """What a result file says about it."""
-        return machine.describe_gpu()
+        return state.describe_gpu()
 
     def state(self) -> dict[str, Any] | None:
         """Clocks, power and temperature now, where nvidia-smi tells."""
-        return machine.gpu_state()
+        return state.gpu_state()
 
     def seconds(self, work: Callable[[], object]) -> float:
         """How long the device takes for the work, what holds it up on the host included."""

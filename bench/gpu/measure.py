@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import command
-from ..cases import Reference, WrongOutput
-from ..compare import summarise
-from ..peers import Setup, Unavailable
+from srcnn_fused.benchmark.cases import Reference, WrongOutput
+from srcnn_fused.benchmark.measure import summarise
+from srcnn_fused.benchmark.peers import Setup, Unavailable
+from srcnn_fused.benchmark.results import first_line
+
 from .cases import GpuCase
 from .device import Device
 from .peers import Call, Contender
@@ -108,8 +109,8 @@ def failure(error: Exception) -> dict[str, str]:
     if isinstance(error, WrongOutput):
         return {"status": "wrong", "reason": str(error)}
     if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower():
-        return {"status": "out of memory", "reason": command.first_line(error)}
-    return {"status": "failed", "reason": command.first_line(error)}
+        return {"status": "out of memory", "reason": first_line(error)}
+    return {"status": "failed", "reason": first_line(error)}
 
 
 def skipped(case: GpuCase, contenders: Mapping[str, Contender]) -> dict[str, Any]:

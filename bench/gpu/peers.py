@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from .. import peers
-from ..peers import Enlarged, Forward, Setup, Unavailable
+from srcnn_fused.benchmark import peers
+from srcnn_fused.benchmark.peers import Enlarged, Forward, Setup, Unavailable
+
 from .device import Device
 
 Call = Callable[[int], Tensor]  # number of the input -> output

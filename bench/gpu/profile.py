@@ -10,9 +10,10 @@ import sys
 
 import torch
 
-from .. import peers
-from ..cases import NETWORKS
-from ..peers import Setup
+from srcnn_fused.benchmark import peers
+from srcnn_fused.benchmark.cases import NETWORKS
+from srcnn_fused.benchmark.peers import Setup
+
 from .cases import PRECISIONS, parse_shape, plan
 
 

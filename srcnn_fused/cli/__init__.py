@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ..errors import UserError
 from ._messages import PROGRAM, describe, say, show_traceback
+from .bench import bench
 from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
@@ -99,7 +100,7 @@ def _options(
     """SRCNN super-resolution: bicubic enlargement and three convolutions as one fused operation."""
 
 
-for _command in (upscale, evaluate, train, doctor, demo):
+for _command in (upscale, evaluate, train, bench, doctor, demo):
     app.command(cls=_Command)(_command)
 
 

@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srcnn_fused import FusedSRCNN, _extension
+from .. import _extension
+from ..functional import why_not_fused
+from ..modules import FusedSRCNN
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -42,6 +44,10 @@ def _import(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise Unavailable(f"{error} (pip install '.[bench]' brings it)") from error
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _enlarge(x: Tensor, scale: int | None) -> Tensor:
@@ -82,6 +88,9 @@ def fused(setup: Setup) -> Forward:
     if reason is not None:
         raise Unavailable(reason)
     convs = [layer for layer in setup.network if isinstance(layer, nn.Conv2d)]
+    reason = why_not_fused(setup.example, *(conv.weight for conv in convs))
+    if reason is not None:
+        raise Unavailable(reason)
     model = FusedSRCNN(
         convs[0].in_channels,
         kernel_sizes=[conv.kernel_size[0] for conv in convs],
@@ -138,6 +147,8 @@ def compile_model(model: nn.Module, mode: str | None = None) -> Forward:
 
 def onnxruntime(setup: Setup) -> Forward:
     """ONNX Runtime's CPU provider, static shapes, input and output bound without a copy."""
+    if setup.example.dtype != torch.float32:
+        raise Unavailable(f"its CPU provider has no convolution in {_name(setup.example.dtype)}")
     ort = _import("onnxruntime")
     shape = tuple(_enlarge(setup.example, setup.scale).shape)
     options = ort.SessionOptions()
@@ -164,7 +175,15 @@ def onnxruntime(setup: Setup) -> Forward:
 
 
 def openvino(setup: Setup) -> Forward:
-    """OpenVINO's CPU plugin in float32 (its own default may be bfloat16), one stream, latency."""
+    """OpenVINO's CPU plugin, one stream, latency, held to the case's dtype.
+
+    Left to itself it may choose bfloat16 for float32. A bfloat16 image goes in as float32 and comes
+    out as such, and is converted within the time.
+    """
+    precisions = {torch.float32: "f32", torch.bfloat16: "bf16"}
+    dtype = setup.example.dtype
+    if dtype not in precisions:
+        raise Unavailable(f"its CPU plugin is not run in {_name(dtype)}")
     ov = _import("openvino")
     shape = tuple(_enlarge(setup.example, setup.scale).shape)
     core = ov.Core()
@@ -172,7 +191,7 @@ def openvino(setup: Setup) -> Forward:
         core.read_model(onnx_model(setup.network, shape)),
         "CPU",
         {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": precisions[dtype],
             "INFERENCE_NUM_THREADS": setup.threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": "1",
@@ -182,18 +201,18 @@ def openvino(setup: Setup) -> Forward:
 
     @torch.inference_mode()
     def forward(x: Tensor) -> Tensor:
-        x = _enlarge(x, setup.scale).contiguous()
+        x = _enlarge(x, setup.scale).to(torch.float32).contiguous()
         out = torch.empty(shape)
         request.set_input_tensor(ov.Tensor(x.numpy(), shared_memory=True))
         request.set_output_tensor(ov.Tensor(out.numpy(), shared_memory=True))
         request.infer()
-        return out
+        return out.to(dtype)
 
     return forward
 
 
 def onnx_model(network: nn.Sequential, shape: tuple[int, ...]) -> bytes:
-    """The network as a serialised ONNX model, x to y, both of the given shape."""
+    """The network as a serialised ONNX model in float32, x to y, both of the given shape."""
     onnx = _import("onnx")
     nodes, weights, name = [], [], "x"
     layers = list(network)
@@ -204,7 +223,7 @@ def onnx_model(network: nn.Sequential, shape: tuple[int, ...]) -> bytes:
             parameters = (layer.weight, layer.bias)
             for key, tensor in zip(inputs[1:], parameters, strict=True):
                 assert tensor is not None
-                weights.append(onnx.numpy_helper.from_array(tensor.detach().numpy(), key))
+                weights.append(onnx.numpy_helper.from_array(tensor.detach().float().numpy(), key))
             pads = [layer.kernel_size[0] // 2] * 4
             nodes.append(onnx.helper.make_node("Conv", inputs, [output], pads=pads))
         else:
