@@ -176,7 +176,7 @@ def test_the_sheet_shows_bicubic_network_and_truth(channels):
     image = picture(90, 120, channels=channels)
     sample = evaluate.prepare("x", image, 3)
     scores = {name: {"psnr": 31.25, "ssim": 1.0, "ms_ssim": None} for name in ("bicubic", "srcnn")}
-    sheet = comparison_sheet(sample, sample.truth, scores, scale=3, bicubic="matlab")
+    sheet = comparison_sheet(sample, sample.truth[None], scores)
     pixels = np.asarray(sheet).astype(int)
     panel_width = (sheet.width - 16) // 3
     left = (panel_width - 120) // 2
@@ -194,6 +194,6 @@ def test_the_caption_of_a_thumbnail_fits():
     scores = {
         name: {"psnr": math.inf, "ssim": 1.0, "ms_ssim": None} for name in ("bicubic", "srcnn")
     }
-    sheet = comparison_sheet(sample, sample.truth, scores, scale=2, bicubic="matlab")
+    sheet = comparison_sheet(sample, sample.truth[None], scores)
     assert sheet.width > 3 * 20 + 16
     assert (np.asarray(sheet)[:, [0, -1]] == 255).all()  # nothing cut off at the edges
