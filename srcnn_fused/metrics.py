@@ -9,14 +9,19 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["MS_SSIM_MIN_SIDE", "SSIM_MIN_SIDE", "ms_ssim", "psnr", "ssim"]
 
 SSIM_MIN_SIDE = 11
-_MS_SSIM_SCALES = 5
+_HALF = SSIM_MIN_SIDE // 2
+_SIGMA = 1.5
+_K1, _K2 = 0.01, 0.03
+# Wang et al. 2003, from the finest scale to the coarsest; they add up to 1.
+_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 # Four halvings must leave a window.
-MS_SSIM_MIN_SIDE = SSIM_MIN_SIDE * 2 ** (_MS_SSIM_SCALES - 1)
+MS_SSIM_MIN_SIDE = SSIM_MIN_SIDE * 2 ** (len(_EXPONENTS) - 1)
 
 
 def psnr(prediction: Tensor, target: Tensor, *, data_range: float | None = None) -> float:
@@ -44,30 +49,61 @@ def ssim(prediction: Tensor, target: Tensor, *, data_range: float | None = None)
     Arguments and errors as :func:`psnr`; images under 11 pixels a side are an error too. The
     window stays inside the image, as in the authors' ``ssim_index.m``.
     """
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
     a, b, peak = _prepare(prediction, target, data_range)
     _need_side("ssim", a, SSIM_MIN_SIDE)
-    _, indices = structural_similarity_index_measure(a, b, data_range=peak, return_full_image=True)
-    # torchmetrics' own mean takes in windows that reach over the edge, onto mirrored pixels.
-    half = SSIM_MIN_SIDE // 2
-    return indices[..., half:-half, half:-half].mean().item()
+    luminance, contrast = _ssim_terms(a, b, peak)
+    return (luminance * contrast).mean().item()
 
 
 def ms_ssim(prediction: Tensor, target: Tensor, *, data_range: float | None = None) -> float:
     """Multi-scale SSIM (Wang et al. 2003): five scales, the paper's exponents.
 
     Arguments and errors as :func:`psnr`; images under :data:`MS_SSIM_MIN_SIDE` pixels a side, which
-    have no fifth scale, are an error too. Negative contrast terms count as 0. The value is
-    torchmetrics', which at the last scale lets windows reach over the edge, onto mirrored pixels.
+    have no fifth scale, are an error too. A scale is the mean of 2x2 pixels of the one before, an
+    odd row or column being dropped. Negative terms count as 0. As in torchmetrics (with
+    ``normalize="relu"``), windows reach over the edge at the last scale, onto mirrored pixels.
     """
-    from torchmetrics.functional.image import (
-        multiscale_structural_similarity_index_measure as measure,
-    )
-
     a, b, peak = _prepare(prediction, target, data_range)
     _need_side("ms_ssim", a, MS_SSIM_MIN_SIDE)
-    return measure(a, b, data_range=peak, normalize="relu").item()
+    product = torch.ones(len(a), dtype=a.dtype, device=a.device)  # [N]
+    for exponent in _EXPONENTS[:-1]:
+        _, contrast = _ssim_terms(a, b, peak)
+        product *= contrast.mean((1, 2, 3)).clamp(min=0) ** exponent
+        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+    a, b = (F.pad(image, (_HALF,) * 4, mode="reflect") for image in (a, b))
+    luminance, contrast = _ssim_terms(a, b, peak)
+    product *= (luminance * contrast).mean((1, 2, 3)).clamp(min=0) ** _EXPONENTS[-1]
+    return product.mean().item()
+
+
+def _ssim_terms(a: Tensor, b: Tensor, peak: float) -> tuple[Tensor, Tensor]:
+    """Luminance and contrast-structure of every window inside: [N, C, H, W] -> [.., H-10, W-10]."""
+    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
+    mean_a, mean_b = _blur(a), _blur(b)
+    square_a, square_b, product = mean_a * mean_a, mean_b * mean_b, mean_a * mean_b
+    variances = _blur(a * a + b * b) - square_a - square_b
+    covariance = _blur(a * b) - product
+    return (
+        (2 * product + c1) / (square_a + square_b + c1),
+        (2 * covariance + c2) / (variances + c2),
+    )
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Gaussian of 11x11 inside the image, rows and columns in turn: [..., H, W] -> [.., H-10, W-10]
+
+    Sums of shifted views: torch has no fast float64 convolution on the CPU, and takes ten times as
+    long.
+    """
+    taps = [math.exp(-(t * t) / (2 * _SIGMA * _SIGMA)) for t in range(-_HALF, _HALF + 1)]
+    total = math.fsum(taps)
+    for dim in (-1, -2):
+        length = x.shape[dim] - 2 * _HALF
+        result = x.narrow(dim, 0, length) * (taps[0] / total)
+        for start, tap in enumerate(taps[1:], 1):
+            result.add_(x.narrow(dim, start, length), alpha=tap / total)
+        x = result
+    return x
 
 
 def _prepare(

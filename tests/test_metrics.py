@@ -1,10 +1,11 @@
-"""The metrics against formulas written out in NumPy."""
+"""The metrics against formulas written out in NumPy, and against torchmetrics."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
+from torchmetrics.functional import image as torchmetrics
 
 from srcnn_fused import metrics
 
@@ -43,7 +44,7 @@ def ssim_maps(a, b, peak):
 def test_psnr_is_ten_log_of_peak_over_mse():
     a, b = images()
     mse = ((a - b).numpy() ** 2).mean()
-    assert metrics.psnr(a, b) == pytest.approx(10 * math.log10(1 / mse), abs=1e-9)
+    assert metrics.psnr(a, b) == pytest.approx(10 * math.log10(1 / mse), abs=1e-7)
     assert metrics.psnr(a * 255, b * 255, data_range=255) == pytest.approx(metrics.psnr(a, b))
 
 
@@ -59,23 +60,56 @@ def test_psnr_of_equal_images_is_infinite():
     assert metrics.psnr(a, a) == math.inf
 
 
-def test_ssim_equals_the_formula():
-    a, b = images()
+@pytest.mark.parametrize("size", [(11, 11), (12, 40), (37, 53)], ids=str)
+def test_ssim_equals_the_formula(size):
+    a, b = images(*size)
     luminance, contrast = ssim_maps(a.numpy(), b.numpy(), 1.0)
-    assert metrics.ssim(a, b) == pytest.approx((luminance * contrast).mean(), abs=1e-7)
+    assert metrics.ssim(a, b) == pytest.approx((luminance * contrast).mean(), abs=1e-12)
     assert metrics.ssim(a, a) == pytest.approx(1.0)
 
 
-def test_ms_ssim_equals_the_formula():
-    a, b = images(176, 192)
-    x, y = a.numpy(), b.numpy()
-    expected = 1.0
+def ms_ssim_formula(x, y, peak):
+    """Wang et al. 2003; the last scale with mirrored edges."""
+    result = 1.0
     for weight in (0.0448, 0.2856, 0.3001, 0.2363):
-        expected *= ssim_maps(x, y, 1.0)[1].mean() ** weight
+        result *= max(ssim_maps(x, y, peak)[1].mean(), 0) ** weight
+        x, y = (v[: v.shape[0] // 2 * 2, : v.shape[1] // 2 * 2] for v in (x, y))
         x, y = (v.reshape(v.shape[0] // 2, 2, -1, 2).mean((1, 3)) for v in (x, y))
-    luminance, contrast = ssim_maps(np.pad(x, 5, "reflect"), np.pad(y, 5, "reflect"), 1.0)
-    expected *= (luminance * contrast).mean() ** 0.1333
-    assert metrics.ms_ssim(a, b) == pytest.approx(expected, abs=1e-6)
+    luminance, contrast = ssim_maps(np.pad(x, 5, "reflect"), np.pad(y, 5, "reflect"), peak)
+    return result * max((luminance * contrast).mean(), 0) ** 0.1333
+
+
+@pytest.mark.parametrize("size", [(176, 192), (179, 201)], ids=str)
+def test_ms_ssim_equals_the_formula(size):
+    a, b = images(*size)
+    assert metrics.ms_ssim(a, b) == pytest.approx(
+        ms_ssim_formula(a.numpy(), b.numpy(), 1.0), abs=1e-12
+    )
+    assert metrics.ms_ssim(a, a) == pytest.approx(1.0)
+
+
+def test_ms_ssim_counts_negative_contrast_as_zero():
+    a, _ = images(176, 176)
+    assert ms_ssim_formula(a.numpy(), 1 - a.numpy(), 1.0) == 0
+    assert metrics.ms_ssim(a, 1 - a) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 176, 177), (2, 2, 181, 176)], ids=str)
+def test_8_bit_images_and_batches_score_as_in_torchmetrics(shape):
+    a, b = (torch.stack([image] * shape[1])[None] for image in images(*shape[2:]))
+    a = torch.cat([a, a.flip(1).roll(3, -1)])[: shape[0]].mul(255).round().to(torch.uint8)
+    b = torch.cat([b, b * 0.9])[: shape[0]].mul(255).round().to(torch.uint8)
+    x, y = a.double(), b.double()
+    _, indices = torchmetrics.structural_similarity_index_measure(
+        x, y, data_range=255.0, return_full_image=True
+    )
+    # Its own mean takes in windows that reach over the edge.
+    inside = indices[..., 5:-5, 5:-5].mean()
+    assert metrics.ssim(a, b) == pytest.approx(inside.item(), abs=1e-7)
+    expected = torchmetrics.multiscale_structural_similarity_index_measure(
+        x, y, data_range=255.0, normalize="relu"
+    )
+    assert metrics.ms_ssim(a, b) == pytest.approx(expected.item(), abs=1e-7)
 
 
 @pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim, metrics.ms_ssim])

@@ -24,7 +24,7 @@ _NETWORKS = tuple(
     for f1, f2, f3 in ((9, 1, 5), (9, 3, 5), (9, 5, 5))
 )
 _DTYPES = ("float32", "float16", "bfloat16")
-_PACKAGES = ("torch", "numpy", "pillow", "safetensors", "torchmetrics", "typer", "rich")
+_PACKAGES = ("torch", "numpy", "pillow", "safetensors", "typer", "rich")
 # Flags of /proc/cpuinfo that matter to the kernels.
 _CPU_FLAGS = ("sse4_2", "avx", "fma", "avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
