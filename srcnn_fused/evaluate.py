@@ -89,14 +89,10 @@ class Report:
     @property
     def mean(self) -> dict[str, Scores]:
         """Per method and metric: the mean over the images that have it."""
-        result: dict[str, Scores] = {}
-        for method in ("bicubic", "srcnn"):
-            result[method] = {}
-            for metric in self.metrics:
-                values = [scores[method][metric] for scores in self.images.values()]
-                known = [value for value in values if value is not None]
-                result[method][metric] = math.fsum(known) / len(known) if known else None
-        return result
+        return {
+            method: mean_scores([scores[method] for scores in self.images.values()])
+            for method in ("bicubic", "srcnn")
+        }
 
     def to_json(self) -> str:
         """``{"dataset", "scale", "model", "images": {name: {"bicubic", "srcnn"}}, "mean"}``.
@@ -104,12 +100,6 @@ class Report:
         A metric that does not exist, and the infinite PSNR of equal images (for which JSON has no
         number), is null.
         """
-
-        def finite(value: Any) -> Any:
-            if isinstance(value, dict):
-                return {key: finite(item) for key, item in value.items()}
-            return None if isinstance(value, float) and not math.isfinite(value) else value
-
         content = {
             "dataset": self.dataset,
             "scale": self.scale,
@@ -118,6 +108,24 @@ class Report:
             "mean": self.mean,
         }
         return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def mean_scores(images: Sequence[Scores]) -> Scores:
+    """Per metric: the mean over the images that have it; None where none has."""
+    result: Scores = {}
+    for metric in images[0] if images else METRICS:
+        known = [value for scores in images if (value := scores[metric]) is not None]
+        result[metric] = math.fsum(known) / len(known) if known else None
+    return result
+
+
+def finite(value: Any) -> Any:
+    """The same with None for what JSON has no number for, in dicts and lists too."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def prepare(

@@ -17,6 +17,7 @@ from ._messages import PROGRAM, describe, say, show_traceback
 from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
+from .reproduce import reproduce
 from .train import train
 from .upscale import upscale
 
@@ -99,7 +100,7 @@ def _options(
     """SRCNN super-resolution: bicubic enlargement and three convolutions as one fused operation."""
 
 
-for _command in (upscale, evaluate, train, doctor, demo):
+for _command in (upscale, evaluate, reproduce, train, doctor, demo):
     app.command(cls=_Command)(_command)
 
 
