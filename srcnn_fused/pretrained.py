@@ -27,6 +27,7 @@ __all__ = ["find", "list_pretrained", "load", "read_metadata", "save"]
 
 METADATA_KEY = "srcnn_fused"
 _FOLDER = Path(__file__).with_name("pretrained")
+_RGB = "-rgb"  # ends the names of models that take R'G'B' instead of luma
 _LAYERS = ("conv1", "conv2", "conv3")
 _STATE_KEYS = tuple(f"{layer}.{part}" for layer in _LAYERS for part in ("weight", "bias"))
 # Where training scripts put the state_dict inside a checkpoint.
@@ -34,21 +35,23 @@ _NESTED_KEYS = ("state_dict", "model_state_dict", "model", "params", "net", "wei
 
 
 def list_pretrained() -> list[str]:
-    """Names of the models that come with the package, such as "9-1-5-x3"."""
+    """Names of the models that come with the package, such as "9-1-5-x3" or "9-1-5-x3-rgb"."""
     return sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
 
 
 def find(name_or_path: str | os.PathLike[str], scale: int | None = None) -> Path:
     """The file behind a shipped name or a path.
 
-    With a scale, a network's name will do: find("9-1-5", scale=3) is find("9-1-5-x3").
+    With a scale, a network's name will do: find("9-1-5", scale=3) is find("9-1-5-x3"), and
+    find("9-1-5-rgb", scale=3) is find("9-1-5-x3-rgb").
 
     Raises:
         FileNotFoundError: neither a shipped model nor a file.
     """
     name = os.fspath(name_or_path)
     shipped = list_pretrained()
-    for candidate in (name, f"{name}-x{scale}") if scale is not None else (name,):
+    network, rgb = (name[: -len(_RGB)], _RGB) if name.endswith(_RGB) else (name, "")
+    for candidate in (name, f"{network}-x{scale}{rgb}") if scale is not None else (name,):
         if candidate in shipped:
             return _FOLDER / f"{candidate}.safetensors"
     path = Path(name)

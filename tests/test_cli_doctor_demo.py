@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from srcnn_fused import FusedSRCNN, _demo_picture, _extension, _gpu, functional
+from srcnn_fused import FusedSRCNN, _demo_picture, _extension, _gpu, functional, pretrained
 from srcnn_fused.cli import app
+from srcnn_fused.cli._load_model import load_model
 
 runner = CliRunner()
 doctor = importlib.import_module("srcnn_fused.cli.doctor")  # the package's `doctor` is its command
@@ -44,6 +45,7 @@ def test_doctor_reports_and_passes(extension):
         "  all on cpu       PyTorch reference: there is no fused kernel for torch.float16 on cpu\n",
         "kernels for bfloat16\n",
         "9-1-5 on cpu     ok: the fused kernel differs from the float64 reference by at most",
+        "9-5-5 rgb on cpu ok: the fused kernel differs from the float64 reference by at most",
     ):
         assert text in result.output
     assert "WRONG" not in result.output
@@ -191,10 +193,23 @@ def test_demo_refuses_a_model_for_such_a_scale(tmp_path):
     assert result.stderr == "srcnn-fused: error: --scale must be from 2 to 8 here, got 12\n"
 
 
-@pytest.mark.parametrize("scale", [2, 7, 8])
-def test_demo_at_the_scales_it_takes(tmp_path, scale):
-    FusedSRCNN(kernel_sizes=(9, 1, 5), scale=scale).save_pretrained(tmp_path / "m.safetensors")
+@pytest.mark.parametrize(("scale", "channels"), [(2, 3), (7, 1), (8, 1)])
+def test_demo_at_the_scales_it_takes(tmp_path, scale, channels):
+    model = FusedSRCNN(channels, kernel_sizes=(9, 1, 5), scale=scale)
+    model.save_pretrained(tmp_path / "m.safetensors")
     words = ["-o", str(tmp_path / "a.png"), "-m", str(tmp_path / "m.safetensors")]
     result = runner.invoke(app, ["demo", *words])
     assert result.exit_code == 0, result.output
-    assert f"SRCNN 9-1-5 x{scale}" in result.output
+    kind = " RGB" if channels == 3 else ""
+    assert f"SRCNN 9-1-5{kind} x{scale}" in result.output
+
+
+def test_a_shipped_rgb_model_is_found_by_name_and_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
+    file = tmp_path / "9-1-5-x3-rgb.safetensors"
+    FusedSRCNN(3, kernel_sizes=(9, 1, 5), scale=3).save_pretrained(file)
+    assert load_model("9-1-5-rgb", None).num_channels == 3
+    assert load_model("9-1-5-rgb", 3).scale == 3
+    assert list(doctor._models()) == [
+        ("9-1-5-x3-rgb", "9-1-5, 3 channel(s), scale 3, matlab, zeros")
+    ]

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
 
-from srcnn_fused import FusedSRCNN
+from srcnn_fused import FusedSRCNN, pretrained
 from srcnn_fused.cli import app
 
 
@@ -101,6 +101,26 @@ def test_a_shipped_network_is_found_by_its_name_and_the_scale(run, images):
     assert result.exit_code == 0, result.output
     assert "images x3, 9-1-5" in result.stdout
     assert "made for" not in result.stderr
+
+
+def test_an_rgb_model_is_found_by_name_and_measured_in_colour(run, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
+    file = tmp_path / "9-1-5-x3-rgb.safetensors"
+    FusedSRCNN(3, kernel_sizes=(9, 1, 5), scale=3).save_pretrained(file)
+    (images / "wide.png").unlink()
+    flags = ("--data", images, "-s", 3, "-m", "9-1-5-rgb", "--json", tmp_path / "scores.json")
+    result = run(*flags)
+    assert result.exit_code == 0, result.output
+    (scores,) = json.loads((tmp_path / "scores.json").read_text())["images"].values()
+    luma, colours = (line for line in result.stdout.splitlines() if " small " in line)
+    assert f" {scores['srcnn']['psnr']:.2f} " in luma
+    for metric in ("psnr_cb", "psnr_cr", "psnr_ycbcr", "psnr_rgb"):
+        assert f" {scores['bicubic'][metric]:.2f} " in colours
+        assert f" {scores['srcnn'][metric]:.2f} " in colours
+    result = run(*flags, "--luma", "--overwrite")
+    assert "RGB" not in result.stdout
+    (scores,) = json.loads((tmp_path / "scores.json").read_text())["images"].values()
+    assert list(scores["srcnn"]) == ["psnr", "ssim", "ms_ssim"]
 
 
 @pytest.mark.parametrize(

@@ -154,22 +154,31 @@ def test_network_and_channels_are_read_off_the_shapes(suffix: str, tmp_path: Pat
 
 def test_shipped_models_load_and_are_what_their_names_say() -> None:
     for name in list_pretrained():
-        network, scale = name.rsplit("-x", 1)
+        parts = re.fullmatch(r"(\d+-\d+-\d+)-x(\d+)(-rgb)?", name)
+        assert parts, name
+        network, scale, rgb = parts.groups(default="")
         model = FusedSRCNN.from_pretrained(name)
         assert "-".join(map(str, model.kernel_sizes)) == network
         assert model.scale == int(scale)
-        assert pretrained.find(network, scale=int(scale)) == pretrained.find(name)
+        assert model.num_channels == (3 if rgb else 1)
+        assert pretrained.find(network + rgb, scale=int(scale)) == pretrained.find(name)
 
 
 def test_names_are_found_beside_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "_FOLDER", tmp_path)
     FusedSRCNN(kernel_sizes=(9, 1, 5), scale=3).save_pretrained(tmp_path / "9-1-5-x3.safetensors")
-    assert list_pretrained() == ["9-1-5-x3"]
+    rgb = tmp_path / "9-1-5-x3-rgb.safetensors"
+    FusedSRCNN(3, kernel_sizes=(9, 1, 5), scale=3).save_pretrained(rgb)
+    assert list_pretrained() == ["9-1-5-x3", "9-1-5-x3-rgb"]
     assert FusedSRCNN.from_pretrained("9-1-5-x3").scale == 3
+    assert FusedSRCNN.from_pretrained("9-1-5-x3-rgb").num_channels == 3
     assert pretrained.find("9-1-5", scale=3) == tmp_path / "9-1-5-x3.safetensors"
-    message = "no model '9-1-5': no such file, and the shipped models are: 9-1-5-x3"
+    assert pretrained.find("9-1-5-rgb", scale=3) == rgb
+    message = "no model '9-1-5': no such file, and the shipped models are: 9-1-5-x3, 9-1-5-x3-rgb"
     with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}$"):
         FusedSRCNN.from_pretrained("9-1-5")
+    with pytest.raises(FileNotFoundError, match="no model '9-1-5-rgb'"):
+        pretrained.find("9-1-5-rgb", scale=2)
 
 
 # --- bad files ------------------------------------------------------------------------------------

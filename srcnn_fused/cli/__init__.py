@@ -18,6 +18,7 @@ from .bench import bench
 from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate
+from .reproduce import reproduce
 from .train import train
 from .upscale import upscale
 
@@ -100,7 +101,7 @@ def _options(
     """SRCNN super-resolution: bicubic enlargement and three convolutions as one fused operation."""
 
 
-for _command in (upscale, evaluate, train, bench, doctor, demo):
+for _command in (upscale, evaluate, reproduce, train, bench, doctor, demo):
     app.command(cls=_Command)(_command)
 
 

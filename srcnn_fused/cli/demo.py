@@ -113,10 +113,11 @@ def make_panels(network: FusedSRCNN) -> list[Panel]:
         return f"{metrics.psnr(luma(pixels), luma(truth)):.2f} dB"
 
     sizes = "-".join(map(str, network.kernel_sizes))
+    kind = " RGB" if network.num_channels == 3 else ""
     return [
         Panel("low resolution", f"{low.shape[1]}x{low.shape[0]}", _blocks(low, scale)),
         Panel(f"bicubic x{scale}", decibels(bicubic), bicubic),
-        Panel(f"SRCNN {sizes} x{scale}", decibels(enlarged), enlarged),
+        Panel(f"SRCNN {sizes}{kind} x{scale}", decibels(enlarged), enlarged),
         Panel("original", f"{side}x{side}", truth),
     ]
 

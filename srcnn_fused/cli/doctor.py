@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 # The largest error against the float64 reference that counts as healthy.
 _TOLERANCE = 5e-5
-_NETWORKS = ((9, 1, 5), (9, 3, 5), (9, 5, 5))
+# Name, kernel sizes, channels.
+_NETWORKS = tuple(
+    (f"{f1}-{f2}-{f3}{kind}", (f1, f2, f3), channels)
+    for kind, channels in (("", 1), (" rgb", 3))
+    for f1, f2, f3 in ((9, 1, 5), (9, 3, 5), (9, 5, 5))
+)
 _DTYPES = ("float32", "float16", "bfloat16")
 _PACKAGES = ("torch", "numpy", "pillow", "safetensors", "torchmetrics", "typer", "rich")
 # Flags of /proc/cpuinfo that matter to the kernels.
@@ -178,20 +183,20 @@ def _kernels(dtype_name: str) -> Iterator[tuple[str, str]]:
     dtype = getattr(torch, dtype_name)
     for device in _devices():
         reasons = []
-        for f1, f2, f3 in _NETWORKS:
+        for _, (f1, f2, f3), channels in _NETWORKS:
             weights = (
-                torch.empty(64, 1, f1, f1, device=device, dtype=dtype),
+                torch.empty(64, channels, f1, f1, device=device, dtype=dtype),
                 torch.empty(32, 64, f2, f2, device=device, dtype=dtype),
-                torch.empty(1, 32, f3, f3, device=device, dtype=dtype),
+                torch.empty(channels, 32, f3, f3, device=device, dtype=dtype),
             )
-            x = torch.empty(1, 1, 8, 8, device=device, dtype=dtype)
+            x = torch.empty(1, channels, 8, 8, device=device, dtype=dtype)
             reasons.append(why_not_fused(x, *weights))
         if reasons[0] is not None and len(set(reasons)) == 1:
             yield f"all on {device}", f"PyTorch reference: {reasons[0]}"
             continue
-        for (f1, f2, f3), reason in zip(_NETWORKS, reasons, strict=True):
+        for (name, _, _), reason in zip(_NETWORKS, reasons, strict=True):
             path = _fused_path(x) if reason is None else f"PyTorch reference: {reason}"
-            yield f"{f1}-{f2}-{f3} on {device}", path
+            yield f"{name} on {device}", path
 
 
 def _devices() -> Sequence[str]:
@@ -220,17 +225,17 @@ def _self_check() -> Iterator[str]:
     from .. import reference
 
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(1, 1, 37, 29, generator=generator)
     typer.echo("self-check")
-    for f1, f2, f3 in _NETWORKS:
-        shapes = (64, 1, f1, f1), (64,), (32, 64, f2, f2), (32,), (1, 32, f3, f3), (1,)
+    for network, (f1, f2, f3), c in _NETWORKS:
+        x = torch.rand(1, c, 37, 29, generator=generator)
+        shapes = (64, c, f1, f1), (64,), (32, 64, f2, f2), (32,), (c, 32, f3, f3), (c,)
         weights = [
             torch.randn(shape, generator=generator) / max(1, math.prod(shape[1:])) ** 0.5
             for shape in shapes
         ]
         expected = reference.srcnn(x.double(), *(weight.double() for weight in weights), scale=3)
         for device in _devices():
-            name = f"{f1}-{f2}-{f3} on {device}"
+            name = f"{network} on {device}"
             try:
                 path, error_size = _error(x.to(device), [w.to(device) for w in weights], expected)
             except RuntimeError as error:

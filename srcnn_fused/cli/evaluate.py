@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from ..evaluate import Report, Sample, Scores
 
-_DIGITS = {"psnr": 2, "ssim": 4, "ms_ssim": 4}
+_METHODS = ("bicubic", "srcnn")
+_LABELS = {"psnr": "PSNR", "ssim": "SSIM", "ms_ssim": "MS-SSIM"}
+_COLOUR_LABELS = {
+    "psnr_cb": "Cb",
+    "psnr_cr": "Cr",
+    "psnr_ycbcr": "YCbCr",
+    "psnr_rgb": "RGB",
+}
 
 
 def evaluate(
@@ -49,6 +56,15 @@ def evaluate(
         typer.Option(metavar="zeros|replicate", help="Borders; default: what the model says."),
     ] = None,
     backend: Backend = "auto",
+    colour: Annotated[
+        bool | None,
+        typer.Option(
+            "--colour/--luma",
+            help="With or without PSNR of Cb, Cr, all of YCbCr, and RGB; default: with them for "
+            "RGB models.",
+            show_default=False,
+        ),
+    ] = None,
     save: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write bicubic | SRCNN | truth of each image here."),
@@ -60,7 +76,7 @@ def evaluate(
     """Measure PSNR, SSIM and MS-SSIM of bicubic and of a network, by the papers' protocol.
 
     Luma of the 8-bit image, cropped to a multiple of the scale; bicubic down and up in floating
-    point; network; rounded to 8 bits; border shaved off.
+    point; network; rounded to 8 bits; border shaved off. Of an RGB model, the luma of its result.
     """
     from rich.console import Console
 
@@ -85,11 +101,17 @@ def evaluate(
             status.update(f"evaluated {sample.name}")
             if save is not None:
                 path = _sheet(save, sample.name, scale)
-                write_comparison(path, sample, output, scores, scale=scale, bicubic=network.bicubic)
+                write_comparison(path, sample, output, scores)
 
         try:
             report = run_evaluation(
-                network, data, name=model, bicubic=network.bicubic, border=border, on_image=on_image
+                network,
+                data,
+                name=model,
+                bicubic=network.bicubic,
+                border=border,
+                colour=colour,
+                on_image=on_image,
             )
         except RuntimeError as error:  # --backend fused where there is no kernel
             raise UserError(str(error)) from None
@@ -123,20 +145,10 @@ def _sheet(folder: Path, name: str, scale: int) -> Path:
 
 
 def _print(report: Report, console: Console) -> None:
-    from rich.table import Table
-
     from ..metrics import MS_SSIM_MIN_SIDE
 
-    table = Table(title=f"{report.dataset} x{report.scale}, {report.model}")
-    table.add_column("image")
-    for label in ("PSNR", "SSIM", "MS-SSIM"):
-        table.add_column(f"{label}\nbicubic", justify="right")
-        table.add_column(f"{label}\nSRCNN", justify="right")
-    for name, scores in report.images.items():
-        table.add_row(name, *_cells(scores))
-    table.add_section()
-    table.add_row("mean", *_cells(report.mean))
-    console.print(table)
+    title = f"{report.dataset} x{report.scale}, {report.model}"
+    _print_table(report, title, _LABELS, console)
     small = [name for name, scores in report.images.items() if scores["srcnn"]["ms_ssim"] is None]
     if small:
         console.print(
@@ -144,10 +156,27 @@ def _print(report: Report, console: Console) -> None:
             + ", ".join(small),
             soft_wrap=True,
         )
+    if "psnr_rgb" in report.metrics:
+        _print_table(report, f"{title}: PSNR of colours", _COLOUR_LABELS, console)
 
 
-def _cells(scores: dict[str, Scores]) -> Iterator[str]:
-    for metric, digits in _DIGITS.items():
-        for method in ("bicubic", "srcnn"):
-            value = scores[method][metric]
-            yield "-" if value is None else f"{value:.{digits}f}"
+def _print_table(report: Report, title: str, labels: dict[str, str], console: Console) -> None:
+    from rich.table import Table
+
+    def cells(scores: dict[str, Scores]) -> Iterator[str]:
+        for metric in labels:
+            digits = 2 if metric.startswith("psnr") else 4
+            for method in _METHODS:
+                value = scores[method][metric]
+                yield "-" if value is None else f"{value:.{digits}f}"
+
+    table = Table(title=title)
+    table.add_column("image")
+    for label in labels.values():
+        table.add_column(f"{label}\nbicubic", justify="right")
+        table.add_column(f"{label}\nSRCNN", justify="right")
+    for name, scores in report.images.items():
+        table.add_row(name, *cells(scores))
+    table.add_section()
+    table.add_row("mean", *cells(report.mean))
+    console.print(table)
