@@ -1,8 +1,8 @@
-"""Images for training and evaluation: files -> 8-bit luma -> pairs (bicubic, truth) -> crops.
+"""Images for training and evaluation: files -> 8-bit pixels -> pairs (bicubic, truth) -> crops.
 
-Training reads every image once, keeps its luma and the bicubic enlargement of its shrunken copy in
-memory (5 bytes a pixel), and cuts crops from those. Flips and rotations are taken of the crops: the
-resampling is symmetric, so that equals flipping the image first.
+Training reads every image once, keeps its luma (or RGB) and the bicubic enlargement of its shrunken
+copy in memory (5 bytes a pixel and channel), and cuts crops from those. Flips and rotations are
+taken of the crops: the resampling is symmetric, so that equals flipping the image first.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ def shrink(image: Tensor, scale: int, bicubic: str) -> Tensor:
 
 @dataclass(frozen=True)
 class TrainingPair:
-    """One image: ``enlarged``, float32 [H, W] in [0, 1] (its bicubic copy); ``truth``, uint8."""
+    """One image: ``enlarged``, float32 [C, H, W] in [0, 1] (its bicubic copy); ``truth``, uint8.
+
+    One channel is luma, three are RGB.
+    """
 
     name: str
     enlarged: Tensor
@@ -113,6 +116,7 @@ def load_pairs(
     scale: int,
     *,
     bicubic: str = "matlab",
+    num_channels: int = 1,
     rescale: bool = False,
     min_side: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -123,6 +127,7 @@ def load_pairs(
         folders: folders of images.
         scale: the enlargement to undo; images are cropped to a multiple of it.
         bicubic: convention of the shrinking and the enlarging.
+        num_channels: 1 for luma, 3 for RGB (a grey image three times).
         rescale: add each image at 0.9, 0.8, 0.7 and 0.6 of its size.
         min_side: pairs with a shorter side than this are left out (they hold no crop).
         progress: called with (images read, images in all) after each image.
@@ -133,13 +138,14 @@ def load_pairs(
     files = [file for folder in folders for file in list_images(folder)]
     pairs = []
     for index, file in enumerate(files):
-        truth = luma8(read_image(file))
+        image = read_image(file)
+        truth = image.expand(3, -1, -1) if num_channels == 3 else luma8(image)[None]
         for factor in (1.0, *RESCALE_FACTORS) if rescale else (1.0,):
             smaller = truth
             if factor != 1:
                 smaller = reference.bicubic_resize(truth, scale=factor, convention="matlab")
             smaller = crop_to_multiple(smaller, scale).contiguous()
-            if min(smaller.shape) < min_side:
+            if min(smaller.shape[1:]) < min_side:
                 continue
             down = shrink(smaller, scale, bicubic)
             up = reference.bicubic_resize(down, scale=scale, convention=bicubic)
@@ -175,20 +181,21 @@ class CropSampler:
         side = crop + 2 * margin
         positions = []
         for pair in pairs:
-            height, width = pair.truth.shape
+            height, width = pair.truth.shape[1:]
             if min(height, width) < side:
                 raise ValueError(f"{pair.name} is {width}x{height}, smaller than a crop of {side}")
             positions.append((height - side + 1) * (width - side + 1))
         self._ends = list(accumulate(positions))
 
     def batch(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``count`` crops, float32: input [n, 1, C, C] and target [n, 1, crop, crop].
+        """``count`` crops, float32: input [n, c, C, C] and target [n, c, crop, crop].
 
         C is ``crop + 2 * margin``. Both in [0, 1].
         """
         side, inner = self.crop + 2 * self.margin, slice(self.margin, self.margin + self.crop)
-        x = torch.empty(count, 1, side, side)
-        target = torch.empty(count, 1, self.crop, self.crop)
+        channels = self.pairs[0].truth.shape[0]
+        x = torch.empty(count, channels, side, side)
+        target = torch.empty(count, channels, self.crop, self.crop)
         draws = torch.randint(8 * self._ends[-1], (count,), generator=generator).tolist()
         for n, draw in enumerate(draws):
             position, orientation = divmod(draw, 8)
@@ -196,16 +203,16 @@ class CropSampler:
             if index:
                 position -= self._ends[index - 1]
             pair = self.pairs[index]
-            row, column = divmod(position, pair.truth.shape[1] - side + 1)
-            window = (slice(row, row + side), slice(column, column + side))
-            x[n, 0] = orient(pair.enlarged[window], orientation)
-            target[n, 0] = orient(pair.truth[window][inner, inner], orientation)
+            row, column = divmod(position, pair.truth.shape[2] - side + 1)
+            window = (slice(None), slice(row, row + side), slice(column, column + side))
+            x[n] = orient(pair.enlarged[window], orientation)
+            target[n] = orient(pair.truth[window][:, inner, inner], orientation)
         return x, target.div_(255)
 
 
 def orient(image: Tensor, orientation: int) -> Tensor:
-    """One of the eight flips and quarter turns of ``[H, W]``; 0 leaves it as it is."""
+    """One of the eight flips and quarter turns of ``[..., H, W]``; 0 leaves it as it is."""
     if orientation & 1:
-        image = image.t()
-    dims = [dim for dim, bit in ((0, 2), (1, 4)) if orientation & bit]
+        image = image.mT
+    dims = [dim for dim, bit in ((-2, 2), (-1, 4)) if orientation & bit]
     return image.flip(dims) if dims else image

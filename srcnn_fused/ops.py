@@ -16,7 +16,13 @@ from torch import Tensor
 from . import _extension, _op_registration
 from ._op_checks import KERNEL_DTYPES
 
-__all__ = ["bicubic_resize", "bicubic_resize_backward", "srcnn_backward", "srcnn_forward"]
+__all__ = [
+    "bicubic_resize",
+    "bicubic_resize_backward",
+    "has_fused_backward",
+    "srcnn_backward",
+    "srcnn_forward",
+]
 
 
 def srcnn_forward(
@@ -101,13 +107,17 @@ def bicubic_resize_backward(
     return grad
 
 
+def _has_kernel(op: str, device_type: str) -> bool:
+    return torch._C._dispatch_has_kernel_for_dispatch_key(f"srcnn_fused::{op}", device_type.upper())
+
+
+def has_fused_backward(device_type: str) -> bool:
+    """Whether srcnn_backward has a kernel there; elsewhere it runs through the reference."""
+    return _extension.available() and _has_kernel("srcnn_backward", device_type)
+
+
 def _compiled_kernels() -> frozenset[tuple[str, str]]:
-    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    return frozenset(
-        (op, device)
-        for op, device in KERNEL_DTYPES
-        if has_kernel(f"srcnn_fused::{op}", device.upper())
-    )
+    return frozenset((op, device) for op, device in KERNEL_DTYPES if _has_kernel(op, device))
 
 
 KERNELS: frozenset[tuple[str, str]] = frozenset()  # (op, device type) that the extension serves

@@ -1,8 +1,9 @@
 """Training of an SRCNN on folders of images.
 
-Mean squared error between the network's luma and the truth, on random crops (section 3.3 of the
-TPAMI paper). The convolutions run unpadded, as in the paper, so that the network never learns from
-invented borders: the input crop is larger than the target by the receptive radius.
+Mean squared error between the network's luma (or RGB, or YCbCr) and the truth, on random crops
+(section 3.3 of the TPAMI paper). The convolutions run unpadded, as in the paper, so that the
+network never learns from invented borders: the input crop is larger than the target by the
+receptive radius.
 
 A run lives in one folder: ``checkpoint.pt`` (everything that is needed to go on exactly),
 ``<network>-x<scale>.safetensors`` (the weights with the best validation PSNR so far) and
@@ -19,6 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from . import colour
 from .data import CropSampler, TrainingPair, load_pairs
 from .errors import UserError
 from .evaluate import Sample, load_samples, mean_psnr
@@ -28,6 +30,7 @@ from .training.config import TrainConfig
 from .training.network import (
     build_model,
     build_optimizer,
+    finished,
     forward_unpadded,
     learning_rate_factor,
     receptive_radius,
@@ -106,11 +109,14 @@ def train(
     # A resumed run has its weights in the checkpoint; the file it began from may be gone.
     model = build_model(config if checkpoint is None else replace(config, init=None))
     margin = receptive_radius(model)
-    samples = load_samples(config.val, config.scale, bicubic=config.bicubic)
+    samples = load_samples(
+        config.val, config.scale, bicubic=config.bicubic, num_channels=config.num_channels
+    )
     pairs = load_pairs(
         config.data,
         config.scale,
         bicubic=config.bicubic,
+        num_channels=config.num_channels,
         rescale=config.rescale,
         min_side=config.crop + 2 * margin,
         progress=monitor.loading,
@@ -170,6 +176,8 @@ class _Run:
         self.optimizer.param_groups[0]["lr"] = config.lr * factor
         self.optimizer.param_groups[1]["lr"] = config.lr_last * factor
         x, target = self.sampler.batch(config.batch, self.generator)
+        if config.color == "ycbcr":
+            x, target = colour.rgb_to_ycbcr(x), colour.rgb_to_ycbcr(target)
         self.optimizer.zero_grad(set_to_none=True)
         output = forward_unpadded(self.model, x.to(device), config.backend)
         loss = F.mse_loss(output, target.to(device))
@@ -185,13 +193,14 @@ class _Run:
 
     def validate(self) -> None:
         """Validation PSNR by the papers' protocol; the best weights so far go to the model file."""
-        psnr = mean_psnr(self.model, self.samples, self.config.scale)
+        model = finished(self.model, self.config)
+        psnr = mean_psnr(model, self.samples, self.config.scale)
         loss = self.loss_sum / self.loss_count if self.loss_count else math.nan
         self.loss_sum, self.loss_count = 0.0, 0
         self.history.append((self.iteration, loss, psnr))
         if psnr > self.best:
             self.best = psnr
-            self.folder.save_model(self.model, self.config, self.iteration, psnr)
+            self.folder.save_model(model, self.config, self.iteration, psnr)
         self.monitor.validated(self.iteration, psnr, self.best)
 
     def save(self) -> None:
@@ -233,4 +242,4 @@ class _Run:
 
     def fingerprint(self) -> list[str]:
         """Names and sizes of the training images, in order: what the drawn numbers refer to."""
-        return [f"{p.name} {p.truth.shape[1]}x{p.truth.shape[0]}" for p in self.sampler.pairs]
+        return [f"{p.name} {p.truth.shape[2]}x{p.truth.shape[1]}" for p in self.sampler.pairs]

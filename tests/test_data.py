@@ -134,8 +134,8 @@ def test_crop_to_multiple_cuts_right_and_bottom():
 def test_pairs_hold_the_truth_and_its_bicubic_copy(tmp_path):
     save(tmp_path / "a.png", noise(31, 44))
     (pair,) = data.load_pairs([tmp_path], 3)
-    assert pair.truth.shape == (30, 42)
-    np.testing.assert_array_equal(pair.truth, noise(31, 44)[:30, :42])
+    assert pair.truth.shape == (1, 30, 42)
+    np.testing.assert_array_equal(pair.truth[0], noise(31, 44)[:30, :42])
     low = reference.bicubic_resize(pair.truth.double() / 255, size=(10, 14))
     expected = reference.bicubic_resize(low, scale=3)
     torch.testing.assert_close(pair.enlarged, expected.float())
@@ -144,7 +144,7 @@ def test_pairs_hold_the_truth_and_its_bicubic_copy(tmp_path):
 def test_rescaling_adds_four_smaller_copies(tmp_path):
     save(tmp_path / "a.png", noise(40, 60))
     pairs = data.load_pairs([tmp_path], 2, rescale=True)
-    shapes = [tuple(pair.truth.shape) for pair in pairs]
+    shapes = [tuple(pair.truth.shape[1:]) for pair in pairs]
     assert shapes == [(40, 60), (36, 54), (32, 48), (28, 42), (24, 36)]
 
 
@@ -162,6 +162,7 @@ def test_images_too_small_for_a_crop_are_left_out(tmp_path):
 def pair_of(truth):
     """A pair whose input is the truth itself: shows whether crops are aligned."""
     truth = torch.as_tensor(truth, dtype=torch.uint8)
+    truth = truth if truth.dim() == 3 else truth[None]
     return data.TrainingPair("pair", truth.float() / 255, truth)
 
 
@@ -171,6 +172,23 @@ def test_crops_are_aligned_with_their_margin():
     assert x.shape == (64, 1, 21, 21)
     assert target.shape == (64, 1, 9, 9)
     torch.testing.assert_close(x[..., 6:-6, 6:-6], target)
+
+
+def test_pairs_of_three_channels_are_rgb(tmp_path):
+    rgb = noise(12, 14, 3)
+    save(tmp_path / "a.png", rgb)
+    save(tmp_path / "b.png", rgb[..., 0])
+    colour, grey = data.load_pairs([tmp_path], 2, num_channels=3)
+    np.testing.assert_array_equal(colour.truth.permute(1, 2, 0), rgb)
+    np.testing.assert_array_equal(grey.truth, np.broadcast_to(rgb[..., 0], (3, 12, 14)))
+    assert torch.equal(colour.enlarged[0], grey.enlarged[1])
+
+
+def test_crops_of_three_channels_are_aligned_with_each_other_and_the_target():
+    sampler = data.CropSampler([pair_of(noise(3, 30, 40))], 9, 3)
+    x, target = sampler.batch(64, torch.Generator().manual_seed(0))
+    assert x.shape == (64, 3, 15, 15)
+    torch.testing.assert_close(x[..., 3:-3, 3:-3], target)
 
 
 def test_crops_reach_every_position_in_all_orientations():

@@ -4,67 +4,21 @@ import errno
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from training_data import Recorder, edges, short_recipe
 
 from srcnn_fused import FusedSRCNN, evaluate
 from srcnn_fused.errors import UserError
-from srcnn_fused.train import Monitor, Stopped, TrainConfig, train
+from srcnn_fused.train import Monitor, Stopped, train
 from srcnn_fused.training import checkpoint, network
-
-
-def edges(seed, size=48):
-    """Overlapping discs: what bicubic blurs, and a network soon learns to sharpen."""
-    random = np.random.default_rng(seed)
-    rows, columns = np.mgrid[: 4 * size, : 4 * size] / 4
-    image = np.full((4 * size, 4 * size), 128.0)
-    for _ in range(12):
-        row, column, radius = (
-            random.uniform(0, size),
-            random.uniform(0, size),
-            random.uniform(3, 14),
-        )
-        disc = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
-        image[disc] = random.integers(256)
-    return image.reshape(size, 4, size, 4).mean((1, 3)).round().astype(np.uint8)
 
 
 @pytest.fixture
 def config(tmp_path):
-    """A recipe of seconds, on four training images and one for validation."""
-    for folder, seeds in (("data", range(4)), ("val", [9])):
-        (tmp_path / folder).mkdir()
-        for seed in seeds:
-            Image.fromarray(edges(seed)).save(tmp_path / folder / f"{seed}.png")
-    return TrainConfig(
-        data=(str(tmp_path / "data"),),
-        val=str(tmp_path / "val"),
-        out=str(tmp_path / "run"),
-        scale=2,
-        iterations=40,
-        batch=4,
-        crop=12,
-        lr_last=1e-3,
-        validate_every=10,
-        checkpoint_every=10,
-    )
-
-
-class Recorder(Monitor):
-    """Remembers what it was told."""
-
-    def __init__(self):
-        self.steps = []
-        self.psnr = {}
-
-    def stepped(self, iteration, loss):
-        self.steps.append((iteration, loss))
-
-    def validated(self, iteration, psnr, best):
-        self.psnr[iteration] = psnr
+    return short_recipe(tmp_path)
 
 
 def weights(folder, name="9-1-5-x2"):
@@ -305,10 +259,6 @@ def test_init_starts_from_another_model(config, tmp_path):
     other = replace(config, out=str(tmp_path / "other"), init=str(first.model_path), iterations=10)
     train(other, monitor=recorder)
     assert recorder.psnr[0] == pytest.approx(first.best_psnr, abs=1e-6)
-    with pytest.raises(
-        UserError, match=r"--init must be a 9-5-5 network of 1 channel, got 9-1-5 of 1"
-    ):
-        train(replace(other, network="9-5-5", out=str(tmp_path / "third")))
     with pytest.raises(UserError, match="--init: no model 'nowhere'"):
         train(replace(other, init="nowhere", out=str(tmp_path / "third")))
 
@@ -328,6 +278,13 @@ def test_bad_images_are_named(config, tmp_path):
     [
         ({"network": "9-1"}, "--network must be three odd kernel sizes such as 9-1-5, got '9-1'"),
         ({"network": "9-2-5"}, "--network must be three odd kernel sizes"),
+        ({"widths": "64"}, "--widths must be two numbers from 1 to 4096 such as 64-32, got '64'"),
+        ({"widths": "0-32"}, "--widths must be two numbers"),
+        ({"color": "cmyk"}, r"--color must be luma\|rgb\|ycbcr, got 'cmyk'"),
+        (
+            {"color": "ycbcr", "padding_mode": "zeros"},
+            "--color ycbcr needs --padding-mode replicate",
+        ),
         ({"scale": 1}, "--scale must be at least 2, got 1"),
         ({"batch": 0}, "--batch must be at least 1, got 0"),
         ({"validate_every": 0}, "--validate-every must be at least 1, got 0"),
@@ -360,6 +317,25 @@ def test_unpadded_training_sees_what_the_padded_network_computes_inside(config):
     padded.load_state_dict(model.state_dict())
     inside = padded(x)[..., radius:-radius, radius:-radius]
     torch.testing.assert_close(network.forward_unpadded(model, x, "auto"), inside)
+
+
+@pytest.mark.usefixtures("extension")
+def test_auto_takes_the_fused_step_where_there_is_one_both_ways(config, monkeypatch):
+    calls = []
+    real = network.functional.srcnn
+
+    def srcnn(*args, **kwargs):
+        calls.append(kwargs["backend"])
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(network.functional, "srcnn", srcnn)
+    x = torch.rand(1, 1, 20, 20)
+    network.forward_unpadded(network.build_model(config), x, "auto")
+    assert calls == ["fused"]
+    network.forward_unpadded(network.build_model(replace(config, widths="32-16")), x, "auto")
+    monkeypatch.setattr(network.ops, "has_fused_backward", lambda device: False)
+    network.forward_unpadded(network.build_model(config), x, "auto")
+    assert calls == ["fused"]
 
 
 @pytest.mark.usefixtures("extension")

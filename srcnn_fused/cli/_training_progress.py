@@ -58,7 +58,7 @@ class _RichMonitor(Monitor):
 
     def started(self, iteration: int, pairs: list[TrainingPair], samples: list[Sample]) -> None:
         self.progress.remove_task(self.task)
-        megapixels = sum(pair.truth.numel() for pair in pairs) / 1e6
+        megapixels = sum(pair.truth[0].numel() for pair in pairs) / 1e6
         self.console.print(
             f"{self.config.model_name}: {len(pairs)} training images, {megapixels:.1f} megapixels; "
             f"{len(samples)} for validation"

@@ -52,6 +52,17 @@ def train(
         ),
     ] = None,
     network: Annotated[str, typer.Option(help="Kernel sizes f1-f2-f3.")] = "9-1-5",
+    widths: Annotated[
+        str, typer.Option(help="Feature maps n1-n2; others than 64-32 train on the reference.")
+    ] = "64-32",
+    color: Annotated[
+        str,
+        typer.Option(
+            metavar="luma|rgb|ycbcr",
+            help="What the network takes and gives. PSNR is measured on luma in any case; a ycbcr "
+            "network is saved as the RGB network that equals it.",
+        ),
+    ] = "luma",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in --out, exactly.")
     ] = False,
@@ -59,7 +70,12 @@ def train(
         bool, typer.Option("--overwrite", help="Start over in a folder that holds a run.")
     ] = False,
     init: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Start from this model: a name or a file.")
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Start from this model: a name or a file. Its kernels may be smaller (they go "
+            "into the middle), and a luma network may start one of rgb or ycbcr.",
+        ),
     ] = None,
     iterations: Annotated[int, typer.Option(help="Steps in all.")] = 40_000,
     batch: Annotated[int, typer.Option(help="Crops a step.")] = 16,
@@ -93,7 +109,7 @@ def train(
         str,
         typer.Option(
             metavar="auto|fused|reference",
-            help="Of the training step; auto is the reference, which is the faster one for it.",
+            help="Of the training step; auto is fused wherever there is a fused backward too.",
         ),
     ] = "auto",
     device: Device = "auto",
@@ -101,7 +117,7 @@ def train(
         int | None, typer.Option(min=1, max=1024, help="CPU threads; default: PyTorch's choice.")
     ] = None,
 ) -> None:
-    """Train a network on the luma of images, and keep the weights that do best on --val.
+    """Train a network on folders of images, and keep the weights that do best on --val.
 
     Ctrl-C writes a checkpoint; --resume then goes on as if nothing had happened.
     """

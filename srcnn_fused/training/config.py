@@ -14,6 +14,7 @@ __all__ = ["TrainConfig"]
 # What may change when a run is resumed: where things are and what is shown, not what is computed.
 MAY_CHANGE_ON_RESUME = frozenset(("out", "data", "val", "init", "checkpoint_every", "device"))
 _LARGEST_KERNEL = 99
+_LARGEST_WIDTH = 4096
 # Smallest and largest value. What is above is a slip of the keyboard, which should not cost the
 # reading of all images before it fails for lack of memory.
 _COUNT = (1, 10**12)
@@ -42,6 +43,9 @@ class TrainConfig:
         out: folder of the run.
         scale: enlargement to learn.
         network: kernel sizes, as in "9-1-5".
+        widths: feature maps of the first two layers. Others than 64-32 train on the reference.
+        color: what the network takes and gives: "luma" (1 channel), "rgb", or "ycbcr": 3 channels
+            that train as MATLAB's YCbCr, and are saved as the RGB network that computes the same.
         iterations: steps in all.
         batch: crops a step.
         crop: side of a target crop in pixels.
@@ -51,11 +55,15 @@ class TrainConfig:
         rescale: also train on the images at 0.9, 0.8, 0.7 and 0.6 of their size.
         validate_every, checkpoint_every: iterations between two.
         seed: of the initial weights and of the crops, from 0 to 2^63 - 1.
-        init: model (name or file) to start from; None starts afresh.
+        init: model (name or file) to start from; None starts afresh. Smaller kernels are put into
+            the middle of larger ones (:func:`.growth.grow`), so that training starts at the same
+            function; a luma network may start one of three channels.
         bicubic: convention of the shrinking and enlarging.
         padding_mode: of the finished network. Training has no borders; validation does.
-        backend: "reference", "fused", or "auto": the reference. The gradient of the fused op is
-            computed through the reference anyway, so on small crops its forward is only a detour.
+        backend: of the training step: "fused"; "reference", which keeps all features; or "auto":
+            fused wherever the op has a kernel both ways (on CPUs: 9-1-5, 9-3-5 and 9-5-5 of widths
+            64-32). Where the backward would run through the reference, the fused forward would
+            only be a detour.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -64,6 +72,8 @@ class TrainConfig:
     out: str
     scale: int
     network: str = "9-1-5"
+    widths: str = "64-32"
+    color: str = "luma"
     iterations: int = 40_000
     batch: int = 16
     crop: int = 48
@@ -84,9 +94,8 @@ class TrainConfig:
     @property
     def kernel_sizes(self) -> tuple[int, int, int]:
         """(f1, f2, f3) of :attr:`network`."""
-        parts = self.network.split("-")
-        sizes = tuple(int(part) for part in parts if part.isdecimal() and len(part) < 10)
-        if len(parts) != 3 or len(sizes) != 3 or any(size % 2 == 0 for size in sizes):
+        sizes = _numbers(self.network, 3)
+        if sizes is None or any(size % 2 == 0 for size in sizes):
             raise UserError(
                 f"--network must be three odd kernel sizes such as 9-1-5, got {self.network!r}"
             )
@@ -97,13 +106,31 @@ class TrainConfig:
         return sizes[0], sizes[1], sizes[2]
 
     @property
+    def layer_widths(self) -> tuple[int, int]:
+        """(n1, n2) of :attr:`widths`."""
+        widths = _numbers(self.widths, 2)
+        if widths is None or not 1 <= min(widths) <= max(widths) <= _LARGEST_WIDTH:
+            raise UserError(
+                f"--widths must be two numbers from 1 to {_LARGEST_WIDTH} such as 64-32, "
+                f"got {self.widths!r}"
+            )
+        return widths[0], widths[1]
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the network: 1 for luma, else 3."""
+        return 1 if self.color == "luma" else 3
+
+    @property
     def model_name(self) -> str:
-        """What the result is called, as in "9-1-5-x3"."""
-        return f"{self.network}-x{self.scale}"
+        """What the result is called, as in "9-1-5-x3", "9-5-5-rgb-x3" or "9-1-5-n32-16-x3"."""
+        color = "" if self.color == "luma" else f"-{self.color}"
+        widths = "" if self.layer_widths == (64, 32) else f"-n{self.widths}"
+        return f"{self.network}{color}{widths}-x{self.scale}"
 
     def validate(self) -> None:
         """Raises UserError, naming the option, unless every value makes sense."""
-        _ = self.kernel_sizes
+        _ = self.kernel_sizes, self.layer_widths
         if not self.data:
             raise UserError("--data must name at least one folder of images")
         for name, (smallest, largest) in _RANGES.items():
@@ -119,6 +146,7 @@ class TrainConfig:
         choices: dict[str, tuple[str, ...]] = {
             "optimizer": ("adam", "sgd"),
             "schedule": ("cosine", "constant"),
+            "color": ("luma", "rgb", "ycbcr"),
             "bicubic": CONVENTIONS,
             "padding_mode": PADDING_MODES,
             "backend": ("auto", "fused", "reference"),
@@ -128,6 +156,9 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in allowed:
                 raise UserError(f"{option(name)} must be {'|'.join(allowed)}, got {value!r}")
+        if self.color == "ycbcr" and self.padding_mode != "replicate":
+            # Zero is black in RGB and strong green in YCbCr: no RGB network computes the same.
+            raise UserError("--color ycbcr needs --padding-mode replicate")
 
     def check_same_recipe(self, other: TrainConfig) -> None:
         """Raises UserError unless ``other``, of the run that is resumed, computes the same."""
@@ -147,6 +178,13 @@ class TrainConfig:
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
         """The inverse of :meth:`to_dict`."""
         return cls(**{**values, "data": tuple(values["data"])})
+
+
+def _numbers(text: str, count: int) -> tuple[int, ...] | None:
+    """The ``count`` numbers of "9-1-5", or None where it is no such text."""
+    parts = text.split("-")
+    numbers = tuple(int(part) for part in parts if part.isdecimal() and len(part) < 10)
+    return numbers if len(parts) == len(numbers) == count else None
 
 
 def option(name: str) -> str:

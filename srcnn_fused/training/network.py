@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -9,15 +10,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import functional
+from .. import functional, ops
 from ..errors import UserError
 from ..modules import FusedSRCNN
+from .color_space import rgb_as_ycbcr, ycbcr_as_rgb
 from .config import TrainConfig
+from .growth import grow, why_not_grown
 
 __all__ = [
     "build_model",
     "build_optimizer",
+    "finished",
     "forward_unpadded",
+    "has_fused_step",
     "initialise",
     "learning_rate_factor",
     "receptive_radius",
@@ -28,8 +33,8 @@ def build_model(config: TrainConfig) -> FusedSRCNN:
     """The network to train: a fresh one, or ``config.init``'s weights.
 
     Raises:
-        UserError: ``config.init`` cannot be read or is another network; or there is no such device,
-            or no fused kernel where ``config.backend`` asks for it.
+        UserError: ``config.init`` cannot be read or does not fit into this network; or there is no
+            such device, or no fused kernel where ``config.backend`` asks for it.
     """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: no CUDA device is available to this PyTorch")
@@ -42,22 +47,35 @@ def build_model(config: TrainConfig) -> FusedSRCNN:
         "padding_mode": config.padding_mode,
         "backend": config.backend,
     }
+    model = FusedSRCNN(
+        config.num_channels,
+        kernel_sizes=config.kernel_sizes,
+        widths=config.layer_widths,
+        **options,
+    )
     if config.init is None:
-        model = FusedSRCNN(1, kernel_sizes=config.kernel_sizes, **options)
         initialise(model, torch.Generator().manual_seed(config.seed))
         return _on_device(model, device)
     try:
-        model = FusedSRCNN.from_pretrained(config.init, **options)
+        start = FusedSRCNN.from_pretrained(config.init, **options)
     except (ValueError, FileNotFoundError) as error:
         raise UserError(f"--init: {error}") from None
-    sizes = tuple(conv.kernel_size[0] for conv in (model.conv1, model.conv2, model.conv3))
-    channels = model.conv1.in_channels
-    if sizes != config.kernel_sizes or channels != 1:
-        raise UserError(
-            f"--init must be a {config.network} network of 1 channel, "
-            f"got {'-'.join(map(str, sizes))} of {channels}: {config.init}"
-        )
+    reason = why_not_grown(start, model)
+    if reason is not None:
+        raise UserError(f"--init {config.init} cannot start a {config.model_name}: {reason}")
+    grow(start, model)
+    if config.color == "ycbcr":
+        rgb_as_ycbcr(model)
     return _on_device(model, device)
+
+
+def finished(model: FusedSRCNN, config: TrainConfig) -> FusedSRCNN:
+    """The network to validate and to save: ``model``, or the RGB network that equals it."""
+    if config.color != "ycbcr":
+        return model
+    model = copy.deepcopy(model)
+    ycbcr_as_rgb(model)
+    return model
 
 
 def _on_device(model: FusedSRCNN, device: str) -> FusedSRCNN:
@@ -76,8 +94,9 @@ def initialise(model: FusedSRCNN, generator: torch.Generator) -> None:
     """Start as (nearly) the identity, so at bicubic's PSNR, with random filters beside it.
 
     The first channels of each layer hand the image on; the others are He-normal, and hardly read
-    at first as the last layer starts small. First-layer filters sum to zero: one that sees mainly
-    the mean grey of its patch is either positive everywhere, so linear, or dead.
+    at first as the last layer starts small. First-layer filters sum to zero in every channel: one
+    that sees mainly the mean grey (or hue) of its patch is either positive everywhere, so linear,
+    or dead.
     """
     convs = (model.conv1, model.conv2, model.conv3)
     channels = model.conv1.in_channels
@@ -85,7 +104,7 @@ def initialise(model: FusedSRCNN, generator: torch.Generator) -> None:
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
         if conv.bias is not None:  # never, but the type of Conv2d allows it
             nn.init.zeros_(conv.bias)
-    model.conv1.weight.sub_(model.conv1.weight.mean(dim=(1, 2, 3), keepdim=True))
+    model.conv1.weight.sub_(model.conv1.weight.mean(dim=(2, 3), keepdim=True))
     model.conv3.weight.mul_(0.01)
     for conv in convs:
         middle = conv.kernel_size[0] // 2
@@ -100,10 +119,19 @@ def receptive_radius(model: FusedSRCNN) -> int:
     return sum(conv.kernel_size[0] // 2 for conv in (model.conv1, model.conv2, model.conv3))
 
 
+def has_fused_step(model: FusedSRCNN) -> bool:
+    """Whether forward and backward both have a fused kernel for this network where it is."""
+    weights = [conv.weight for conv in (model.conv1, model.conv2, model.conv3)]
+    return (
+        ops.has_fused_backward(weights[0].device.type)
+        and functional.why_not_fused(weights[0], *weights) is None
+    )
+
+
 def forward_unpadded(model: FusedSRCNN, x: Tensor, backend: str) -> Tensor:
     """[N, c, H, W], enlarged already -> [N, c, H - 2r, W - 2r]: the pixels that see no border."""
     convs = (model.conv1, model.conv2, model.conv3)
-    if backend == "fused":
+    if backend == "fused" or (backend == "auto" and has_fused_step(model)):
         radius = receptive_radius(model)
         parameters = [p for conv in convs for p in conv.parameters()]
         output = functional.srcnn(x, *parameters, padding_mode=model.padding_mode, backend="fused")
