@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backward_engine.h"
+#include "conv1_points.h"
 #include "target.h"
 
 namespace srcnn::cpu {
@@ -53,6 +54,10 @@ class BackwardPiece {
   float* at(const PixelRows& rows, int64_t row, int64_t column, int channels) const {
     return workspace_ + rows.offset + row % rows.slots * rows.row_size + (column - first_column_ + rows.left) * channels;
   }
+  // conv2's bands; see tiled_conv2.h.
+  static constexpr int kMostBandRows = F2 == 1 ? 1 : kMostBandGroups * kTile;
+  int band_rows() const { return static_cast<int>(layout_.conv2.rows); }
+
   float* at(const PlaneRows& rows, int64_t row, int64_t column, int channel) const {
     return workspace_ + rows.offset + row % rows.slots * rows.row_size + channel * rows.stride + (column - first_column_) +
            rows.left;

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "conv1_points.h"
 #include "plan.h"
-#include "row_tiles.h"
 #include "workspace.h"
 
 namespace srcnn::cpu {
@@ -92,7 +92,7 @@ BackwardLayout plan_backward_layout(const BackwardProblem& problem, const Backwa
     return PlaneRows{place(slots * count * stride), slots, left, count * stride, stride};
   };
   const auto pixels = [&](int slots, int count, int left) {
-    const int64_t row_size = count * (columns + 2 * left + (kernel2 == kTileTaps ? kTile : 0));  // the last tile may go beyond
+    const int64_t row_size = count * (columns + 2 * left + (kernel2 > 1 ? kTile : 0));  // the last tile may go beyond
     row_of_zeros = std::max(row_of_zeros, row_size);
     return PixelRows{place(slots * row_size), slots, left, row_size};
   };
@@ -105,24 +105,31 @@ BackwardLayout plan_backward_layout(const BackwardProblem& problem, const Backwa
     layout.source = plan_ring(4, channels, 0, columns + 2 * left_input + engine.lanes);
     layout.source.offset = place(layout.source.size());
   }
-  layout.input = planes(kKernel1 + 2 * halo2, channels, left_input, engine.lanes);
+  // conv2's bands are of more than four rows where a row has few tiles.
+  const int64_t tiles2 = ceil_div(columns + 2 * (left1 + halo2), kTile);
+  const int64_t band2 = kernel2 == 1 ? 1 : kTile * std::clamp<int64_t>(kBandTiles / tiles2, 1, kMostBandGroups);
+  // A band of conv1's gradient comes when F2's next band has been made, for which F1 has been, up to the end of its own band.
+  const int ahead1 = static_cast<int>(2 * band2) + 2 * halo2 + kBand - 1;
+  // Vectors of columns may begin at any of those that the last tile reads.
+  layout.input = planes(ahead1 + kBand + kKernel1, channels, left_input, 2 * engine.lanes + kTile);
   layout.grad = planes(kKernel3, channels, left1 + halo2 + 2 * halo3, 0);
-  layout.hidden1 = pixels(kernel2, kWidth1, left1 + 2 * halo2);
-  layout.hidden2 = pixels(1, kWidth2, left1 + halo2 + halo3);
-  layout.grad2 = pixels(kernel2, kWidth2, left2);
-  layout.grad1 = pixels(1, kWidth1, left1 + halo2);
-  if (kernel2 == kTileTaps) {
-    const int64_t tiles = ceil_div(columns + 2 * (left1 + halo2), kTile);
-    const auto points = [&](int slots, int count) {
-      const int64_t row_size = kPoints * tiles * count;
-      row_of_zeros = std::max(row_of_zeros, row_size);
-      return PointRows{place(slots * row_size), slots, row_size, tiles * count};
-    };
-    layout.hidden1_points = points(kernel2, kWidth1);
-    layout.grad2_points = points(kernel2, kWidth2);
-    layout.grad2_output_points = points(1, kWidth2);
-    layout.products = points(1, kWidth1);
-    if (replicate) layout.grad2_point_sums = points(kernel2, kWidth2);
+  layout.hidden1 = pixels(ahead1, kWidth1, left1 + 2 * halo2);
+  layout.hidden2 = pixels(static_cast<int>(band2), kWidth2, left1 + halo2 + halo3);
+  layout.grad2 = pixels(static_cast<int>(2 * band2) + 2 * halo2 - 1, kWidth2, left2);
+  layout.grad1 = pixels(static_cast<int>(band2) + kBand - 1, kWidth1, left1 + halo2);
+  const int64_t tiles1 = ceil_div(columns + 2 * (left1 + 2 * halo2), kTile), terms1 = int64_t{kConv1Terms} * channels;
+  layout.conv1.columns = place(kConv1ColumnPoints * (kTile * tiles1 + kKernel1 - 1));
+  layout.conv1.points = place(kConv1TilePoints * terms1 * tiles1);
+  layout.conv1.tiles = place(kConv1TilePoints * kWidth1 * tiles1);
+  layout.conv1.sums = place(problem.grad1.weight ? kConv1TilePoints * terms1 * kWidth1 : 0);
+  layout.conv2.rows = band2;
+  if (kernel2 > 1) {
+    const int64_t side = kTile + kernel2 - 1, tiles = band2 / kTile * tiles2;
+    layout.conv2.columns = place(side * (kTile * tiles2 + kernel2 - 1) * kWidth1);
+    layout.conv2.points = place(side * side * tiles * kWidth1);
+    layout.conv2.products = place(side * tiles * kWidth1);
+    layout.conv2.half = place(side * tiles * std::max<int64_t>(kTile * kWidth1, side * kWidth2));
+    layout.conv2.sums = place(problem.grad2.weight ? side * side * kWidth1 * kWidth2 : 0);
   }
   if (replicate) layout.grad_sums = planes(kKernel3, channels, layout.grad.left, 0);
   if (replicate && kernel2 > 1) layout.grad2_sums = pixels(kernel2, kWidth2, left2);
@@ -147,9 +154,7 @@ PartialLayout plan_partial(const BackwardProblem& problem) {
   };
   layout.weight1 = place(problem.grad1.weight, weights(problem.conv1));
   layout.bias1 = place(problem.grad1.bias, problem.conv1.out_channels);
-  const ConvWeights& conv2 = problem.conv2;
-  const int64_t points = int64_t{kPoints} * conv2.out_channels * conv2.in_channels * conv2.kernel_size;
-  layout.weight2 = place(problem.grad2.weight, conv2.kernel_size == kTileTaps ? points : weights(conv2));
+  layout.weight2 = place(problem.grad2.weight, weights(problem.conv2));
   layout.bias2 = place(problem.grad2.bias, problem.conv2.out_channels);
   layout.weight3 = place(problem.grad3.weight, weights(problem.conv3));
   layout.bias3 = place(problem.grad3.bias, problem.conv3.out_channels);

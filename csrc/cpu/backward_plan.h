@@ -10,6 +10,9 @@ namespace srcnn::cpu {
 // Most partial sums of the weight gradients that are kept at once.
 inline constexpr int64_t kMostGroups = 32;
 
+// Tiles in a band of conv2, if one row of them is not more.
+inline constexpr int64_t kBandTiles = 32;
+
 // Every image cut into strips times segments: tiles. A group is a run of tiles that one worker goes through in order, summing
 // into one partial result. Which tile is where depends on the problem's shape only, never on the number of threads or the
 // instruction set's vectors: so do the bits of the result.

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "row_tiles.h"
+#include "conv1_points.h"
 
 namespace srcnn::cpu {
 namespace {
@@ -35,11 +35,19 @@ std::vector<float> pack_of_planes(const ConvWeights& conv, int block) {
               [&](int row, int tap, int channel) { return conv.weight[offset_of(conv, channel, row / k, row % k, tap)]; });
 }
 
-// A convolution of pixels: row = ky; tap = kx, input channel.
-std::vector<float> pack_of_pixels(const ConvWeights& conv, int block) {
-  const int k = conv.kernel_size, in = conv.in_channels;
-  return pack(conv.out_channels, block, k, k * in,
-              [&](int row, int tap, int channel) { return conv.weight[offset_of(conv, channel, tap % in, row, tap / in)]; });
+// [channel / block][ky][kx, input][block]; weight(channel, input) is where that kernel begins, and step how its taps follow.
+template <class Weight>
+std::vector<float> pack_of_pixels(int channels, int block, int taps, int inputs, int step, const Weight& weight) {
+  std::vector<float> packed(static_cast<size_t>(channels) * inputs * taps);
+  float* to = packed.data();
+  for (int first = 0; first < channels; first += block) {
+    for (int tap = 0; tap < taps; ++tap) {
+      for (int input = 0; input < inputs; ++input) {
+        for (int channel = first; channel < first + block; ++channel) *to++ = weight(channel, input)[step * tap];
+      }
+    }
+  }
+  return packed;
 }
 
 // The transpose of a convolution, from the planes of its output's gradient to its input's channels: the kernel turned around.
@@ -50,31 +58,47 @@ std::vector<float> pack_turned_of_planes(const ConvWeights& conv, int block) {
   });
 }
 
-// The same from pixels.
-std::vector<float> pack_turned_of_pixels(const ConvWeights& conv, int block) {
-  const int k = conv.kernel_size, out = conv.out_channels;
-  return pack(conv.in_channels, block, k, k * out, [&](int row, int tap, int channel) {
-    return conv.weight[offset_of(conv, tap % out, channel, k - 1 - row, k - 1 - tap / out)];
-  });
+// conv2's kernels at the points of its tiles, each point packed as a kernel of one tap; weight(tap, channel) is where the
+// kernel begins, and step how its taps follow.
+template <class Weight>
+std::vector<float> pack_points(const BackwardEngine& engine, int kernel2, int channels, int block, int inputs, int step,
+                               const Weight& weight) {
+  const int taps = kernel2 * kernel2, points = (kTile + kernel2 - 1) * (kTile + kernel2 - 1);
+  const size_t count = static_cast<size_t>(channels) * inputs;
+  std::vector<float> kernels(count * taps), packed(count * points);
+  float* to = kernels.data();
+  for (int begin = 0; begin < channels; begin += block) {
+    for (int input = 0; input < inputs; ++input) {
+      for (int channel = begin; channel < begin + block; ++channel, ++to) {
+        const float* const from = weight(channel, input);
+        for (int tap = 0; tap < taps; ++tap) to[tap * count] = from[step * tap];
+      }
+    }
+  }
+  engine.tile_weights(kernel2, kernels.data(), static_cast<int64_t>(count), packed.data());
+  return packed;
 }
 
-// Every point of a kernel of 5, as a kernel of 5 rows of one tap; first(ky, tap, channel) is the weight at kx = 0, and the
-// others follow it, or go before it where the kernel is turned.
-template <int kStep, class First>
-std::vector<float> pack_points(int channels, int block, int taps, const First& first) {
-  const size_t size = static_cast<size_t>(kTileTaps) * channels * taps;
-  std::vector<float> packed(kPoints * size);
-  float* to = packed.data();
-  for (int begin = 0; begin < channels; begin += block) {
-    for (int ky = 0; ky < kTileTaps; ++ky) {
-      for (int tap = 0; tap < taps; ++tap) {
-        for (int channel = begin; channel < begin + block; ++channel, ++to) {
-          const float* const weight = first(ky, tap, channel);
-          for (int point = 0; point < kPoints; ++point) {
-            double sum = 0;
-            for (int kx = 0; kx < kTileTaps; ++kx) sum += kTileWeight[point][kx] * static_cast<double>(weight[kStep * kx]);
-            to[point * size] = static_cast<float>(sum);
+// conv1 at the points of its tiles, as tiled_conv1.h reads it.
+std::vector<float> pack_conv1_points(const ConvWeights& conv, int block) {
+  using W = Winograd3;
+  const int terms = conv.in_channels * kConv1Terms;
+  std::vector<float> packed(static_cast<size_t>(conv.out_channels) * kConv1TilePoints * terms);
+  for (int out = 0; out < conv.out_channels; ++out) {
+    for (int term = 0; term < terms; ++term) {
+      const int in = term / kConv1Terms, kx = term / kConv1Groups % kConv1Groups * W::kR, ky = term % kConv1Groups * W::kR;
+      float* const to = packed.data() + static_cast<int64_t>(out / block) * kConv1TilePoints * terms * block + out % block;
+      for (int q = 0; q < W::kPoints; ++q) {
+        double column[W::kR] = {};  // at one horizontal point
+        for (int i = 0; i < W::kR; ++i) {
+          for (int j = 0; j < W::kR; ++j) {
+            column[i] += W::kWeight.at[q][j] * static_cast<double>(conv.weight[offset_of(conv, out, in, ky + i, kx + j)]);
           }
+        }
+        for (int p = 0; p < W::kPoints; ++p) {
+          double sum = 0;
+          for (int i = 0; i < W::kR; ++i) sum += W::kWeight.at[p][i] * column[i];
+          to[((q * terms + term) * W::kPoints + p) * block] = static_cast<float>(sum);
         }
       }
     }
@@ -97,26 +121,6 @@ std::vector<float> pack_spread(const ConvWeights& conv) {
   return packed;
 }
 
-// From the points of a kernel of 5 to its taps.
-void write_points(const float* sums, const ConvWeights& conv, float* weight) {
-  if (weight == nullptr) return;
-  const int64_t point_size = int64_t{kTileTaps} * conv.in_channels * conv.out_channels;
-  for (int ky = 0; ky < kTileTaps; ++ky) {
-    for (int64_t in = 0; in < conv.in_channels; ++in) {
-      for (int64_t out = 0; out < conv.out_channels; ++out, ++sums) {
-        float* const to = weight + offset_of(conv, out, in, ky, 0);
-        for (int kx = 0; kx < kTileTaps; ++kx) {
-          double sum = 0;
-          for (int point = 0; point < kPoints; ++point) {
-            sum += kTileWeight[point][kx] * static_cast<double>(sums[point * point_size]);
-          }
-          to[kx] = static_cast<float>(sum);
-        }
-      }
-    }
-  }
-}
-
 // From the kernels' order to the weights' own; place(row, tap, channel) is the offset there.
 template <class Place>
 void unpack(const float* sums, int channels, int rows, int taps, float* weight, const Place& place) {
@@ -131,25 +135,26 @@ void unpack(const float* sums, int channels, int rows, int taps, float* weight, 
 }  // namespace
 
 PreparedBackward::PreparedBackward(const BackwardProblem& problem, const BackwardEngine& engine, const BackwardTiling& tiling)
-    : weight1_(pack_of_planes(problem.conv1, engine.block1)), weight2_(pack_of_pixels(problem.conv2, engine.block2)) {
+    : weight1_(pack_of_planes(problem.conv1, engine.block1)) {
   const ConvWeights& conv2 = problem.conv2;
   const Depth depth = wanted_depth(problem);
-  if (depth >= Depth::kConv2) weight3_turned_ = pack_turned_of_planes(problem.conv3, engine.block2);
-  if (depth >= Depth::kConv1) weight2_turned_ = pack_turned_of_pixels(conv2, engine.block1);
-  if (tiling.input_wanted) weight1_spread_ = pack_spread(problem.conv1);
-  if (conv2.kernel_size == kTileTaps) {
-    weight2_points_ = pack_points<1>(kWidth2, engine.block2, kWidth1, [&](int ky, int tap, int channel) {
-      return conv2.weight + offset_of(conv2, channel, tap, ky, 0);
-    });
-    if (depth >= Depth::kConv1) {
-      weight2_turned_points_ = pack_points<-1>(kWidth1, engine.block1, kWidth2, [&](int ky, int tap, int channel) {
-        return conv2.weight + offset_of(conv2, tap, channel, kTileTaps - 1 - ky, kTileTaps - 1);
-      });
-    }
+  const int k2 = conv2.kernel_size, taps2 = k2 * k2;
+  const auto kernel = [&](int channel, int input) { return conv2.weight + offset_of(conv2, channel, input, 0, 0); };
+  const auto last_tap = [&](int channel, int input) { return conv2.weight + offset_of(conv2, input, channel, k2 - 1, k2 - 1); };
+  weight2_ = pack_of_pixels(kWidth2, engine.block2, taps2, kWidth1, 1, kernel);
+  if (k2 > 1) weight2_points_ = pack_points(engine, k2, kWidth2, engine.block2, kWidth1, 1, kernel);
+  if (depth >= Depth::kConv1) {
+    weight2_turned_ = pack_of_pixels(kWidth1, engine.block1, taps2, kWidth2, -1, last_tap);
+    if (k2 > 1) weight2_turned_points_ = pack_points(engine, k2, kWidth1, engine.block1, kWidth2, -1, last_tap);
   }
+  if (depth >= Depth::kConv2) weight3_turned_ = pack_turned_of_planes(problem.conv3, engine.block2);
+  if (tiling.input_wanted) weight1_spread_ = pack_spread(problem.conv1);
+  if (depth >= Depth::kConv3) weight1_points_ = pack_conv1_points(problem.conv1, engine.tile_block1);
   plan_.problem = &problem;
   plan_.depth = depth;
+  plan_.conv1_by_tiles = std::none_of(weight1_.begin(), weight1_.end(), is_huge);
   plan_.weight1 = weight1_.data();
+  plan_.weight1_points = weight1_points_.data();
   plan_.weight2 = weight2_.data();
   plan_.weight2_turned = weight2_turned_.data();
   plan_.weight2_points = weight2_points_.data();
@@ -171,12 +176,8 @@ void write_gradients(const BackwardProblem& problem, const PartialLayout& layout
   const int k1 = conv1.kernel_size, k2 = conv2.kernel_size, k3 = conv3.kernel_size, in2 = conv2.in_channels;
   unpack(sums + layout.weight1, conv1.out_channels, conv1.in_channels * k1, k1, problem.grad1.weight,
          [&](int row, int tap, int channel) { return offset_of(conv1, channel, row / k1, row % k1, tap); });
-  if (k2 == kTileTaps) {
-    write_points(sums + layout.weight2, conv2, problem.grad2.weight);
-  } else {
-    unpack(sums + layout.weight2, conv2.out_channels, k2, k2 * in2, problem.grad2.weight,
-           [&](int row, int tap, int channel) { return offset_of(conv2, channel, tap % in2, row, tap / in2); });
-  }
+  unpack(sums + layout.weight2, conv2.out_channels, k2 * k2, in2, problem.grad2.weight,
+         [&](int row, int tap, int channel) { return offset_of(conv2, channel, tap, 0, row); });
   unpack(sums + layout.weight3, conv3.in_channels, conv3.out_channels * k3, k3, problem.grad3.weight,
          [&](int row, int tap, int channel) { return offset_of(conv3, row / k3, channel, k3 - 1 - row % k3, k3 - 1 - tap); });
   const auto copy = [&](float* bias, int64_t offset, int count) {

@@ -19,8 +19,8 @@ class PreparedBackward {
   const BackwardPlan& plan() const { return plan_; }
 
  private:
-  std::vector<float> weight1_, weight2_, weight2_turned_, weight3_turned_, weight1_spread_;
-  std::vector<float> weight2_points_, weight2_turned_points_;  // of a 5x5 conv2
+  std::vector<float> weight1_, weight1_points_, weight2_, weight2_turned_, weight3_turned_, weight1_spread_;
+  std::vector<float> weight2_points_, weight2_turned_points_;  // of a 3x3 or 5x5 conv2
   std::optional<ResampleTable> rows_, columns_;                // enlargement only
   BackwardPlan plan_{};
 };

@@ -31,7 +31,7 @@ class BackwardStrip : Replay<S, F2> {
   using Piece::input_wanted_, Piece::owned_, Piece::region1_, Piece::region2_;
   using Piece::kHalo1, Piece::kHalo2, Piece::kHalo3, Piece::min, Piece::max, Piece::copy_row, Piece::pad_sides;
   using Piece::plan_, Piece::problem_, Piece::layout_, Piece::channels_, Piece::height_, Piece::width_, Piece::replicate_;
-  using Replay::input_rows, Replay::hidden1_rows, Replay::tiled_;
+  using Replay::input_rows, Replay::hidden1_rows, Replay::by_tiles, Replay::conv1_, Replay::conv2_;
 
  public:
   // `piece`: columns of the tile, and all its rows. owned: the tile's own pixels in it; spread: those to spread gradients to.
@@ -45,14 +45,15 @@ class BackwardStrip : Replay<S, F2> {
 
   void run() {
     if (plan_.depth != Depth::kConv1) {
-      while (next_grad2_ < region2_.y1) make_grad2(next_grad2_++);
+      while (next_grad2_ < region2_.y1) make_grad2();
       return;
     }
-    for (int64_t q = region1_.y0; q < region1_.y1; ++q) {
-      const int64_t last = min(region2_.y1 - 1, q + kHalo2);
-      while (next_grad2_ <= last) make_grad2(next_grad2_++);
-      make_grad1(q);
-      if (input_wanted_) input_gradient_.add_row(q, at(layout_.grad1, q, region1_.x0, kWidth1), region1_.x0, region1_.x1);
+    for (int64_t q = region1_.y0; q < region1_.y1; q += Piece::band_rows()) {
+      const int64_t end = min(region1_.y1, q + Piece::band_rows());
+      const int64_t last = min(region2_.y1, end + kHalo2);
+      while (next_grad2_ < last) make_grad2();
+      turn_conv2(q, static_cast<int>(end - q));
+      for (int64_t r = q; r < end; ++r) finish_grad1(r);
     }
     if (input_wanted_) input_gradient_.finish(height_);
   }
@@ -112,10 +113,18 @@ class BackwardStrip : Replay<S, F2> {
     for (int64_t x = x1; x < end; ++x) add(x, x1 - 1);
   }
 
-  // Row r of F2 and of its gradient, and what they say about conv3's and conv2's weights.
+  // The next band of F2 and of its gradient, and what they say about conv3's and conv2's weights.
+  void make_grad2() {
+    const int64_t first = next_grad2_;
+    const int count = static_cast<int>(min(Piece::band_rows(), region2_.y1 - first));
+    next_grad2_ += count;
+    Replay::advance_hidden1(first + count - 1 + kHalo2);
+    const bool tiled = Replay::make_hidden2(first, count);
+    for (int64_t r = first; r < first + count; ++r) make_grad2(r);
+    if (problem_.grad2.weight) add_weight2(first, count, tiled);
+  }
+
   void make_grad2(int64_t r) {
-    Replay::advance_hidden1(r + kHalo2);
-    Replay::make_hidden2(r);
     advance_grad(r + kHalo3);
     const int64_t begin = begin_of(region2_, kHalo3), end = end_of(region2_, kHalo3);
     const int64_t floats = end - begin + 2 * kHalo3;
@@ -134,25 +143,29 @@ class BackwardStrip : Replay<S, F2> {
     fold(layout_.grad2, r, kWidth2, begin, end, region2_.x0, region2_.x1);
     pass_relu<kWidth2>(layout_.grad2, layout_.hidden2, r, region2_, problem_.grad2.bias, plan_.partial.bias2);
     zero_outside(r);
-    if constexpr (F2 == kTileTaps) {
-      if (plan_.depth == Depth::kConv1) {
-        tiled_.make_grad2_points(r, at(layout_.grad2, r, begin1() - kHalo2, kWidth2), end1() - begin1());
-      }
-    }
-    if (problem_.grad2.weight && is_owned(r)) add_weight2(r);
   }
 
-  void add_weight2(int64_t r) const {
-    const float* rows[F2];
-    float* const sums = partial_ + plan_.partial.weight2;
-    if constexpr (F2 == kTileTaps) {
-      Replay::hidden1_points(r, rows);
-      tiled_.add_gradient(rows, at(layout_.grad2, r, region2_.x0, kWidth2), static_cast<int>(region2_.x1 - region2_.x0),
-                          static_cast<int>(owned_.x0 - region2_.x0), static_cast<int>(owned_.x1 - region2_.x0), sums);
-    } else {
-      hidden1_rows(r, owned_.x0 - kHalo2, rows);
+  void add_weight2(int64_t first, int count, bool tiled) const {
+    if constexpr (F2 > 1) {
+      if (tiled) {
+        const float* grads[Piece::kMostBandRows] = {};
+        bool any = false;
+        for (int i = 0; i < count; ++i) {
+          if (!is_owned(first + i)) continue;
+          grads[i] = at(layout_.grad2, first + i, region2_.x0, kWidth2);
+          any = true;
+        }
+        if (!any) return;
+        return conv2_.add_gradient(grads, static_cast<int>(region2_.x1 - region2_.x0),
+                                   static_cast<int>(owned_.x0 - region2_.x0), static_cast<int>(owned_.x1 - region2_.x0));
+      }
+    }
+    for (int64_t r = first; r < first + count; ++r) {
+      if (!is_owned(r)) continue;
+      const float* rows[F2];
+      hidden1_rows(r, F2, F2, owned_.x0 - kHalo2, rows);
       add_weight_gradient<S, kWidth2>(rows, F2, F2 * kWidth1, kWidth1, at(layout_.grad2, r, owned_.x0, kWidth2),
-                                      static_cast<int>(owned_.x1 - owned_.x0), sums);
+                                      static_cast<int>(owned_.x1 - owned_.x0), partial_ + plan_.partial.weight2);
     }
   }
 
@@ -182,39 +195,64 @@ class BackwardStrip : Replay<S, F2> {
   // conv2's transpose reads zeros left and right of the image, its tiles whole ones.
   void zero_outside(int64_t r) const {
     const int64_t begin = begin1() - kHalo2;
-    const int64_t end = F2 == kTileTaps ? begin + tiled_.inputs_of(end1() - begin1()) : end1() + kHalo2;
+    const int64_t end = F2 > 1 ? begin + conv2_.inputs_of(end1() - begin1()) : end1() + kHalo2;
     zero(layout_.grad2, r, kWidth2, begin, region2_.x0);
     zero(layout_.grad2, r, kWidth2, region2_.x1, end);
   }
 
-  void turn_conv2(int64_t q) const {
+  // A band of F1's gradient, before the ReLU. At a replicated edge a row sees sums of rows, which no tile of four rows can.
+  void turn_conv2(int64_t first, int count) const {
     const int64_t begin = begin1(), end = end1();
-    float* const out = at(layout_.grad1, q, begin, kWidth1);
-    const float* rows[F2];
-    if constexpr (F2 == kTileTaps) {
-      gather(
-          q, kHalo2, layout_.grad2_points.row_size, zeros(), [&](int64_t y) { return tiled_.points(layout_.grad2_points, y); },
-          [&](int j) { return tiled_.points(layout_.grad2_point_sums, j); }, rows);
-      if (tiled_.convolve_turned(rows, static_cast<int>(end - begin), out)) return;
+    bool tiled = false;
+    if constexpr (F2 > 1) {
+      const float* rows[Piece::kMostBandRows + F2 - 1];
+      float* out[Piece::kMostBandRows];
+      for (int i = 0; i < Piece::band_rows() + F2 - 1; ++i) {
+        const int64_t y = first - kHalo2 + i;
+        const bool made = y >= 0 && y < height_ && i < count + F2 - 1;
+        rows[i] = made ? at(layout_.grad2, y, begin - kHalo2, kWidth2) : zeros();
+      }
+      for (int i = 0; i < count; ++i) out[i] = at(layout_.grad1, first + i, begin, kWidth1);
+      tiled = conv2_.convolve_turned(rows, count, static_cast<int>(end - begin), out);
     }
-    gather(
-        q, kHalo2, (end - begin + 2 * kHalo2) * kWidth2, zeros(),
-        [&](int64_t y) { return at(layout_.grad2, y, begin - kHalo2, kWidth2); },
-        [&](int j) { return at(layout_.grad2_sums, j, begin - kHalo2, kWidth2); }, rows);
-    convolve_pixels<S, kWidth1, kWidth2>(rows, F2, F2 * kWidth2, plan_.weight2_turned, nullptr, static_cast<int>(end - begin),
-                                         out);
+    for (int64_t q = first; q < first + count; ++q) {
+      const bool edge = replicate_ && F2 > 1 && (q == 0 || q == height_ - 1);
+      if (tiled && !edge) continue;
+      const float* rows[F2];
+      gather(
+          q, kHalo2, (end - begin + 2 * kHalo2) * kWidth2, zeros(),
+          [&](int64_t y) { return at(layout_.grad2, y, begin - kHalo2, kWidth2); },
+          [&](int j) { return at(layout_.grad2_sums, j, begin - kHalo2, kWidth2); }, rows);
+      convolve_pixels<S, kWidth1, kWidth2>(rows, F2, F2 * kWidth2, plan_.weight2_turned, nullptr, static_cast<int>(end - begin),
+                                           at(layout_.grad1, q, begin, kWidth1));
+    }
   }
 
-  // Row q of F1's gradient, and what it says about conv1's weights.
-  void make_grad1(int64_t q) {
-    turn_conv2(q);
+  // The rest of row q of F1's gradient, and what it says about conv1's weights.
+  void finish_grad1(int64_t q) {
     fold(layout_.grad1, q, kWidth1, begin1(), end1(), region1_.x0, region1_.x1);
     pass_relu<kWidth1>(layout_.grad1, layout_.hidden1, q, region1_, problem_.grad1.bias, plan_.partial.bias1);
     if (problem_.grad1.weight && is_owned(q)) {
-      const float* input[3 * kKernel1];
-      input_rows(q, owned_.x0 - kHalo1, input);
-      add_weight_gradient<S, kWidth1>(input, channels_ * kKernel1, kKernel1, 1, at(layout_.grad1, q, owned_.x0, kWidth1),
-                                      static_cast<int>(owned_.x1 - owned_.x0), partial_ + plan_.partial.weight1);
+      const int64_t first = q - (q - owned_.y0) % kBand;
+      if (q == first + kBand - 1 || q == owned_.y1 - 1) add_weight1(first, static_cast<int>(q - first + 1));
+    }
+    if (input_wanted_) input_gradient_.add_row(q, at(layout_.grad1, q, region1_.x0, kWidth1), region1_.x0, region1_.x1);
+  }
+
+  // What a band of F1's gradient says about conv1's weights.
+  void add_weight1(int64_t first, int count) const {
+    const float* input[3 * kBandInputs];
+    const int pixels = static_cast<int>(owned_.x1 - owned_.x0);
+    if (by_tiles(first)) {
+      const float* grads[kBand] = {};
+      for (int i = 0; i < count; ++i) grads[i] = at(layout_.grad1, first + i, owned_.x0, kWidth1);
+      input_rows(first, kBandInputs, count + kKernel1 - 1, owned_.x0 - kHalo1, input);
+      return conv1_.add_gradient(input, grads, pixels);
+    }
+    for (int64_t r = first; r < first + count; ++r) {
+      input_rows(r, owned_.x0 - kHalo1, input);
+      add_weight_gradient<S, kWidth1>(input, channels_ * kKernel1, kKernel1, 1, at(layout_.grad1, r, owned_.x0, kWidth1),
+                                      pixels, partial_ + plan_.partial.weight1);
     }
   }
 
@@ -239,7 +277,12 @@ void add_bias3(const BackwardProblem& problem, int64_t image, const Region& owne
 
 template <class S, int F2>
 void run_pieces(const BackwardPlan& plan, int64_t image, const BackwardTile& tile, float* workspace, float* partial) {
-  const Region& all = plan.problem->grad_input.data ? tile.spread : tile.owned;
+  const BackwardProblem& problem = *plan.problem;
+  const TiledConv1<S> conv1(plan, workspace);
+  const TiledConv2<S, F2> conv2(plan, workspace);
+  if (problem.grad1.weight) conv1.clear();
+  if (problem.grad2.weight && F2 > 1) conv2.clear();
+  const Region& all = problem.grad_input.data ? tile.spread : tile.owned;
   for (int64_t x = all.x0; x < all.x1; x += plan.piece_columns) {
     const int64_t end = x + plan.piece_columns < all.x1 ? x + plan.piece_columns : all.x1;
     Region owned = tile.owned, spread = tile.spread;
@@ -250,6 +293,8 @@ void run_pieces(const BackwardPlan& plan, int64_t image, const BackwardTile& til
     spread.x1 = end;
     BackwardStrip<S, F2>(plan, image, tile, owned, spread, workspace, partial).run();
   }
+  if (problem.grad1.weight) conv1.finish(partial + plan.partial.weight1);
+  if (problem.grad2.weight && F2 > 1) conv2.finish(partial + plan.partial.weight2);
 }
 
 template <class S>
@@ -277,8 +322,20 @@ void run_tile(const BackwardPlan& plan, int64_t image, const BackwardTile& tile,
 }
 
 template <class S>
+void tile_conv2_weights(int kernel2, const float* taps, int64_t count, float* points) {
+  if (kernel2 == 3) return tile_weights<S, Winograd<kTile, 3>>(taps, count, points);
+  tile_weights<S, Winograd<kTile, 5>>(taps, count, points);
+}
+
+template <class S>
 constexpr BackwardEngine make_backward_engine() {
-  return {S::kLanes, kPixelBlock<S, kWidth1>, kPixelBlock<S, kWidth2>, S::kSpreadVectors * S::kLanes, &run_tile<S>};
+  return {S::kLanes,
+          Conv1Blocks<S>::kChannels,
+          kPixelBlock<S, kWidth1>,
+          kPixelBlock<S, kWidth2>,
+          S::kSpreadVectors * S::kLanes,
+          &tile_conv2_weights<S>,
+          &run_tile<S>};
 }
 
 }  // namespace srcnn::cpu

@@ -102,7 +102,7 @@ void convolve_pixels(const float* const* rows, int row_count, int taps, const fl
 
 // V vectors of channels of K neighbouring taps, added up over `pixels` pixels. Per pixel: V loads, K broadcasts, V * K
 // multiply-adds.
-template <class S, int V, int K>
+template <class S, int V, int K, int kTapStride = 1>
 __attribute__((noinline)) void gradient_block(const float* in, int64_t in_stride, const float* grad, int64_t grad_stride,
                                               int pixels, float* out, int64_t out_stride) {
   using Vec = typename S::Vec;
@@ -118,7 +118,7 @@ __attribute__((noinline)) void gradient_block(const float* in, int64_t in_stride
     for (int v = 0; v < V; ++v) g[v] = S::load(grad + v * S::kLanes);
     SRCNN_UNROLL
     for (int k = 0; k < K; ++k) {
-      const Vec x = S::set1(in[k]);
+      const Vec x = S::set1(in[k * kTapStride]);
       SRCNN_UNROLL
       for (int v = 0; v < V; ++v) sum[k][v] = S::fma(x, g[v], sum[k][v]);
     }

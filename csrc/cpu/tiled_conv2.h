@@ -1,86 +1,95 @@
-// conv2 of 9-5-5 by tiles (row_tiles.h), forward and backward. The points of a row are made once, when the row is, and kept for
-// the five rows it is part of; as the convolution is a plain one in ky, so are rows of zeros, copies of the edge row, and sums
-// of rows.
+// conv2 of 9-3-5 and 9-5-5 by tiles (pixel_tiles.h): forward, its transpose, and the gradient of its weights. A band is four
+// rows, or eight of a narrow image: the points of all weights (512 kB with a 5x5 kernel) pass by once a band and direction, and
+// should meet enough tiles. The points of F1 are made once a band, for the features and for the gradient of the weights.
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "backward_engine.h"
+#include "pixel_tiles.h"
 #include "pixels.h"
-#include "row_tiles.h"
 
 namespace srcnn::cpu {
 
-template <class S>
+template <class S, int F2>
 class TiledConv2 {
+  using W = Winograd<kTile, F2 == 1 ? 3 : F2>;  // not used with 1
+
  public:
-  TiledConv2(const BackwardPlan& plan, float* workspace) : plan_(plan), layout_(plan.layout), workspace_(workspace) {}
+  TiledConv2(const BackwardPlan& plan, float* workspace)
+      : plan_(plan),
+        groups_(static_cast<int>(plan.layout.conv2.rows / kTile)),
+        points_(workspace + plan.layout.conv2.points),
+        columns_(workspace + plan.layout.conv2.columns),
+        products_(workspace + plan.layout.conv2.products),
+        half_(workspace + plan.layout.conv2.half),
+        sums_(workspace + plan.layout.conv2.sums),
+        zeros_(workspace + plan.layout.zeros_offset) {}
 
-  static int tiles_of(int64_t pixels) { return static_cast<int>((pixels + kTile - 1) / kTile); }
+  // Pixels that the tiles of so many outputs read.
+  static int64_t inputs_of(int64_t pixels) { return int64_t{kTile} * tiles_of(pixels) + F2 - 1; }
 
-  // What the tiles of so many outputs read.
-  static int64_t inputs_of(int64_t pixels) { return int64_t{kTile} * tiles_of(pixels) + kTileTaps - 1; }
-
-  float* points(const PointRows& rows, int64_t row) const {
-    return workspace_ + rows.offset + row % rows.slots * rows.row_size;
+  // relu(conv2 + bias) of a band of `count` rows of outputs. rows: all that a whole band reads, from the first output's first
+  // tap on. False where something is not finite, and out is not to be used.
+  bool convolve(const float* const* rows, int count, int pixels, float* const* out) const {
+    return convolve<kWidth1, kWidth2>(rows, plan_.weight2_points, plan_.problem->conv2.bias, count, pixels, out);
   }
-
-  // Row r of the points of F1 or of conv2's gradient; `row`: the first tap of the first of `pixels` outputs.
-  void make_hidden1_points(int64_t r, const float* row, int64_t pixels) const {
-    transform_inputs<S, kWidth1>(row, tiles_of(pixels), points(layout_.hidden1_points, r), layout_.hidden1_points.point_stride);
-  }
-  void make_grad2_points(int64_t r, const float* row, int64_t pixels) const {
-    transform_inputs<S, kWidth2>(row, tiles_of(pixels), points(layout_.grad2_points, r), layout_.grad2_points.point_stride);
-  }
-
-  // relu(conv2 + bias) from five rows of points. False where something is not finite, and out is not to be used.
-  bool convolve(const float* const* rows, const float* bias, int pixels, float* out) const {
-    const float* const products = multiply_points<kWidth2, kWidth1>(rows, layout_.hidden1_points, plan_.weight2_points, pixels);
-    return transform_outputs<S, kWidth2>(products, layout_.products.point_stride, bias, pixels, out);
-  }
-
   // conv2's transpose, likewise.
-  bool convolve_turned(const float* const* rows, int pixels, float* out) const {
-    const float* const products =
-        multiply_points<kWidth1, kWidth2>(rows, layout_.grad2_points, plan_.weight2_turned_points, pixels);
-    return transform_outputs<S, kWidth1>(products, layout_.products.point_stride, nullptr, pixels, out);
+  bool convolve_turned(const float* const* rows, int count, int pixels, float* const* out) const {
+    return convolve<kWidth2, kWidth1>(rows, plan_.weight2_turned_points, nullptr, count, pixels, out);
   }
 
-  // Adds what pixels [begin, end) of a row of conv2's gradient, `pixels` long, say about its weights.
-  void add_gradient(const float* const* rows, const float* grad, int pixels, int begin, int end, float* partial) const {
-    float* const grad_points = points(layout_.grad2_output_points, 0);
-    const int64_t stride = layout_.grad2_output_points.point_stride;
-    const int first = begin / kTile, last = tiles_of(end);  // tiles with something to say
-    transform_output_gradients<S, kWidth2>(grad, tiles_of(pixels), begin, end, grad_points, stride);
-    for (int p = 0; p < kPoints; ++p) {
-      const float* at[kTileTaps];
-      for (int ky = 0; ky < kTileTaps; ++ky) {
-        at[ky] = rows[ky] + p * layout_.hidden1_points.point_stride + static_cast<int64_t>(first) * kWidth1;
-      }
-      add_weight_gradient<S, kWidth2>(at, kTileTaps, kWidth1, kWidth1, grad_points + p * stride + first * kWidth2, last - first,
-                                      partial + p * kPointWeights);
+  // The gradient of the weights: clear; add, right after convolve(), what pixels [begin, end) of a band of conv2's gradient say
+  // (rows that say nothing are null); and finish, which adds all of it to `out`.
+  void clear() const { std::memset(sums_, 0, static_cast<size_t>(kAllPoints * kPointWeights) * sizeof(float)); }
+  void add_gradient(const float* const* grads, int pixels, int begin, int end) const {
+    const int tiles = tiles_of(pixels), all = groups_ * tiles;
+    const int64_t stride = int64_t{all} * kWidth2;
+    for (int g = 0; g < groups_; ++g) {
+      tile_output_gradients<S, W, kWidth2>(grads + g * kTile, zeros_, begin, end, tiles, half_ + g * tiles * kWidth2, stride);
     }
+    for (int point = 0; point < kAllPoints; ++point) {
+      const float* const in = points_ + int64_t{point} * all * kWidth1;
+      add_weight_gradient<S, kWidth2>(&in, 1, kWidth1, kWidth1, half_ + point * stride, all, sums_ + point * kPointWeights);
+    }
+  }
+  void finish(float* out) const {
+    tile_weight_gradient<S, W>(sums_, kPointWeights, kPointWeights, out, F2 * kPointWeights, kPointWeights);
   }
 
  private:
-  static constexpr int64_t kPointWeights = int64_t{kTileTaps} * kWidth1 * kWidth2;
+  static constexpr int kAllPoints = W::kPoints * W::kPoints;
+  static constexpr int kPointWeights = kWidth1 * kWidth2;
 
-  // The products of five rows of points with the weights of each point, summed over kIn channels and the rows.
-  template <int kOut, int kIn>
-  const float* multiply_points(const float* const* rows, const PointRows& from, const float* weights, int pixels) const {
-    float* const products = points(layout_.products, 0);
-    for (int p = 0; p < kPoints; ++p) {
-      const float* at[kTileTaps];
-      for (int ky = 0; ky < kTileTaps; ++ky) at[ky] = rows[ky] + p * from.point_stride;
-      convolve_pixels<S, kOut, kIn>(at, kTileTaps, kIn, weights + p * kPointWeights, nullptr, tiles_of(pixels),
-                                    products + p * layout_.products.point_stride);
+  static int tiles_of(int64_t pixels) { return static_cast<int>((pixels + kTile - 1) / kTile); }
+
+  template <int kIn, int kOut>
+  bool convolve(const float* const* rows, const float* weight, const float* bias, int count, int pixels,
+                float* const* out) const {
+    const int tiles = tiles_of(pixels), all = groups_ * tiles;
+    for (int g = 0; g < groups_; ++g) {
+      tile_inputs<S, W, kIn>(rows + g * kTile, tiles, columns_, points_ + g * tiles * kIn, int64_t{all} * kIn);
     }
-    return products;
+    const float* in = points_;
+    for (int p = 0; p < W::kPoints; ++p) {
+      for (int q = 0; q < W::kPoints; ++q, in += all * kIn, weight += kPointWeights) {
+        convolve_pixels<S, kOut, kIn>(&in, 1, kIn, weight, nullptr, all, products_ + int64_t{q} * all * kOut);
+      }
+      tile_inverse_rows<S, W, kOut>(products_, all, half_ + p * kOut);
+    }
+    bool finite = true;
+    for (int r = 0; r < count; ++r) {
+      const float* const from = half_ + (int64_t{r / kTile} * tiles * kTile + r % kTile) * W::kPoints * kOut;
+      finite &= tile_inverse_columns<S, W, kOut>(from, bias, pixels, out[r]);
+    }
+    return finite;
   }
 
   const BackwardPlan& plan_;
-  const BackwardLayout& layout_;
-  float* const workspace_;
+  const int groups_;  // of four rows in a band
+  float *const points_, *const columns_, *const products_, *const half_, *const sums_;
+  const float* const zeros_;
 };
 
 }  // namespace srcnn::cpu

@@ -90,4 +90,39 @@ SRCNN_INLINE void transform_output(const typename S::Vec* m, typename S::Vec* y)
   row.template operator()<3>();
 }
 
+// out = A^T dy: of the gradients of the outputs.
+template <class S, class W>
+SRCNN_INLINE void transform_output_gradient(const typename S::Vec* dy, typename S::Vec* out) {
+  constexpr int n = W::kPoints;
+  using Vec = typename S::Vec;
+  static_assert(W::kM == 4);
+  out[0] = dy[0];
+  out[n - 1] = dy[3];
+  const auto pair = [&]<int kPoint>() __attribute__((always_inline)) {
+    constexpr auto k1 = static_cast<float>(W::kOutput.at[1][kPoint]), k2 = static_cast<float>(W::kOutput.at[2][kPoint]),
+                   k3 = static_cast<float>(W::kOutput.at[3][kPoint]);
+    const Vec even = add_term<S, k2>(dy[0], dy[2]);
+    const Vec odd = add_term<S, k3>(k1 == 1.0f ? dy[1] : S::mul(S::set1(k1), dy[1]), dy[3]);
+    out[kPoint] = even + odd;
+    out[kPoint + 1] = even - odd;
+  };
+  pair.template operator()<1>();
+  pair.template operator()<3>();
+  if constexpr (n > 6) pair.template operator()<5>();
+}
+
+// taps = G^T m: the weights' gradient from that of its points.
+template <class S, class W>
+SRCNN_INLINE void transform_weight_gradient(const typename S::Vec* m, typename S::Vec* taps) {
+  SRCNN_UNROLL
+  for (int k = 0; k < W::kR; ++k) {
+    typename S::Vec sum = S::set1(0.0f);
+    SRCNN_UNROLL
+    for (int p = 0; p < W::kPoints; ++p) {
+      if (W::kWeight.at[p][k] != 0) sum = S::fma(S::set1(static_cast<float>(W::kWeight.at[p][k])), m[p], sum);
+    }
+    taps[k] = sum;
+  }
+}
+
 }  // namespace srcnn::cpu
