@@ -66,6 +66,22 @@ def train(
             "network is saved as the RGB network that equals it.",
         ),
     ] = "luma",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE.toml",
+            help="Settings to begin with, shipped or your own; flags go before them.",
+        ),
+    ] = None,
+    list_recipes: Annotated[
+        bool, typer.Option("--list-recipes", help="Show the shipped recipes, and do nothing else.")
+    ] = False,
+    write_recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml", help="Copy --recipe to a new file, for editing, and do no more."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in --out, exactly.")
     ] = False,
@@ -150,6 +166,9 @@ def train(
 
     Under torchrun the processes share each batch; the result is that of one process, to rounding.
     """
+    if list_recipes or write_recipe is not None:
+        _about_recipes(recipe, write_recipe)
+        return
     # Read when PyTorch allocates for the first time: huge pages spare most of the page faults that
     # fresh activations cost in every step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -162,7 +181,7 @@ def train(
     from ._training_progress import training_progress
 
     with said_by_first():
-        config = _config(context, data, more, out, resume, overwrite)
+        config = _config(context, recipe, data, more, out, resume, overwrite)
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -186,8 +205,25 @@ def train(
         typer.echo(f"{result.model_path}: {result.best_psnr:.2f} dB on {Path(config.val).name}")
 
 
+def _about_recipes(recipe: str | None, target: Path | None) -> None:
+    from ..errors import UserError
+    from ..training.recipes import list_recipes, write_recipe
+
+    if target is None:
+        shipped = list_recipes()
+        width = max(map(len, shipped))
+        for name, description in shipped.items():
+            typer.echo(f"{name:{width}}  {description}")
+        return
+    if recipe is None:
+        raise UserError("--write-recipe needs --recipe, the one to copy")
+    write_recipe(recipe, target)
+    typer.echo(f"{target}: a copy of {recipe}, for --recipe {target}")
+
+
 def _config(
     context: typer.Context,
+    recipe: str | None,
     data: list[Path] | None,
     more: list[Path] | None,
     out: Path | None,
@@ -198,12 +234,13 @@ def _config(
     from ..errors import UserError
     from ..training.checkpoint import CHECKPOINT_NAME, load_checkpoint
     from ..training.config import TrainConfig
+    from ..training.recipes import load_recipe
 
     if out is None:
         raise UserError("--out must name the folder of the run")
     if resume and overwrite:
         raise UserError("--resume and --overwrite contradict each other")
-    given = _given(context)
+    given = {**({} if recipe is None else load_recipe(recipe)), **_given(context)}
     given["out"] = str(out)
     if data or more:
         given["data"] = tuple(str(folder) for folder in (*(data or ()), *(more or ())))
