@@ -71,9 +71,11 @@ def train(
         config.validate()
         place = own_device(config.device)
     with workers(place) as team:
-        if not team.is_first:
-            monitor = None
-        return _train(config, resume, overwrite, monitor or Monitor(), should_stop, team)
+        told = monitor if monitor is not None and team.is_first else Monitor()
+        try:
+            return _train(config, resume, overwrite, told, should_stop, team)
+        finally:
+            told.ended()
 
 
 def _train(

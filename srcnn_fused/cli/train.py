@@ -156,6 +156,14 @@ def train(
         ),
     ] = "auto",
     device: Device = "auto",
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Write loss, lr, speed, PSNR and pictures to OUT/tensorboard. "
+            "Needs pip install 'srcnn_fused[tensorboard]'.",
+        ),
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="CPU threads; default: PyTorch's choice.")
     ] = None,
@@ -174,14 +182,17 @@ def train(
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     import torch
 
-    from ..train import Monitor, Stopped
+    from ..train import Stopped
     from ..train import train as run_training
+    from ..training.board import TensorBoardMonitor
     from ..training.distributed import launched_rank, leave_to_another, said_by_first
+    from ..training.monitor import Monitor, Monitors
     from ._messages import say
     from ._training_progress import training_progress
 
     with said_by_first():
         config = _config(context, recipe, data, more, out, resume, overwrite)
+        board = [TensorBoardMonitor(config)] if tensorboard and launched_rank() == 0 else []
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -193,7 +204,7 @@ def train(
                 config,
                 resume=resume,
                 overwrite=overwrite,
-                monitor=monitor,
+                monitor=Monitors([monitor, *board]),
                 should_stop=lambda: bool(stopping),
             )
     except Stopped as stopped:

@@ -63,6 +63,7 @@ class Run:
         self.history: list[tuple[int, float, float]] = []  # iteration, loss, validation PSNR
         self.loss_sum = 0.0  # of the steps since the last validation
         self.loss_count = 0
+        self.waited = 0.0  # for crops, in this step: seconds
         self.saved_at = time.monotonic()
 
     def go(self, should_stop: Callable[[], bool]) -> None:
@@ -85,6 +86,7 @@ class Run:
     def step(self) -> None:
         """``accumulate`` batches, forward and backward; one update."""
         config = self.config
+        self.waited = 0.0
         factor = learning_rate_factor(config, self.iteration)
         self.optimizer.param_groups[0]["lr"] = config.lr * factor
         self.optimizer.param_groups[1]["lr"] = config.lr_last * factor
@@ -112,12 +114,15 @@ class Run:
             self.average.update(self.model, self.iteration)
         self.loss_sum += value
         self.loss_count += 1
+        self.monitor.fed(self.waited)
         self.monitor.stepped(self.iteration, value)
 
     def loss(self, draws: Tensor) -> Tensor:
         """Mean squared error of these crops, times their number."""
         config = self.config
+        begun = time.perf_counter()
         x, target = self.sampler.cut(draws)
+        self.waited += time.perf_counter() - begun
         if config.color == "ycbcr":
             x, target = colour.rgb_to_ycbcr(x), colour.rgb_to_ycbcr(target)
         output = forward_unpadded(self.model, x, config.backend, config.precision)
@@ -136,6 +141,7 @@ class Run:
             self.best = psnr
             self.folder.save_model(model, self.config, self.iteration, psnr)
         self.monitor.validated(self.iteration, psnr, self.best)
+        self.monitor.shown(self.iteration, model)
 
     def save(self) -> None:
         """Write the checkpoint and the history."""
