@@ -7,10 +7,8 @@ taken of the crops: the resampling is symmetric, so that equals flipping the ima
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +20,12 @@ from .errors import UserError
 from .imaging import read_picture, read_size
 
 __all__ = [
-    "CropSampler",
     "TrainingPair",
     "crop_to_multiple",
     "list_images",
     "load_pairs",
     "luma8",
+    "orient",
     "read_image",
     "shrink",
 ]
@@ -158,56 +156,6 @@ def load_pairs(
             f"no image of {where} is large enough for a crop: {min_side}x{min_side} pixels needed"
         )
     return pairs
-
-
-class CropSampler:
-    """Random crops of training pairs, every position of every image being equally likely.
-
-    Crops are flipped and turned at random (eight orientations). The input crop is larger than the
-    target by ``margin`` on every side, so that unpadded convolutions of that receptive radius give
-    exactly the target's size. One call of the generator a batch, whose state is all there is to
-    save.
-
-    Args:
-        pairs: from :func:`load_pairs`, each side at least ``crop + 2 * margin``.
-        crop: side of the target crops.
-        margin: receptive radius of the network.
-    """
-
-    def __init__(self, pairs: Sequence[TrainingPair], crop: int, margin: int) -> None:
-        self.pairs = pairs
-        self.crop = crop
-        self.margin = margin
-        side = crop + 2 * margin
-        positions = []
-        for pair in pairs:
-            height, width = pair.truth.shape[1:]
-            if min(height, width) < side:
-                raise ValueError(f"{pair.name} is {width}x{height}, smaller than a crop of {side}")
-            positions.append((height - side + 1) * (width - side + 1))
-        self._ends = list(accumulate(positions))
-
-    def batch(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """``count`` crops, float32: input [n, c, C, C] and target [n, c, crop, crop].
-
-        C is ``crop + 2 * margin``. Both in [0, 1].
-        """
-        side, inner = self.crop + 2 * self.margin, slice(self.margin, self.margin + self.crop)
-        channels = self.pairs[0].truth.shape[0]
-        x = torch.empty(count, channels, side, side)
-        target = torch.empty(count, channels, self.crop, self.crop)
-        draws = torch.randint(8 * self._ends[-1], (count,), generator=generator).tolist()
-        for n, draw in enumerate(draws):
-            position, orientation = divmod(draw, 8)
-            index = bisect_right(self._ends, position)
-            if index:
-                position -= self._ends[index - 1]
-            pair = self.pairs[index]
-            row, column = divmod(position, pair.truth.shape[2] - side + 1)
-            window = (slice(None), slice(row, row + side), slice(column, column + side))
-            x[n] = orient(pair.enlarged[window], orientation)
-            target[n] = orient(pair.truth[window][:, inner, inner], orientation)
-        return x, target.div_(255)
 
 
 def orient(image: Tensor, orientation: int) -> Tensor:

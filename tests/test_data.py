@@ -8,6 +8,7 @@ from PIL import Image
 
 from srcnn_fused import data, reference
 from srcnn_fused.errors import UserError
+from srcnn_fused.training.crops import CropSampler
 
 
 def save(path, array, **options):
@@ -167,7 +168,7 @@ def pair_of(truth):
 
 
 def test_crops_are_aligned_with_their_margin():
-    sampler = data.CropSampler([pair_of(noise(30, 40)), pair_of(noise(21, 90, seed=1))], 9, 6)
+    sampler = CropSampler([pair_of(noise(30, 40)), pair_of(noise(21, 90, seed=1))], 9, 6)
     x, target = sampler.batch(64, torch.Generator().manual_seed(0))
     assert x.shape == (64, 1, 21, 21)
     assert target.shape == (64, 1, 9, 9)
@@ -185,7 +186,7 @@ def test_pairs_of_three_channels_are_rgb(tmp_path):
 
 
 def test_crops_of_three_channels_are_aligned_with_each_other_and_the_target():
-    sampler = data.CropSampler([pair_of(noise(3, 30, 40))], 9, 3)
+    sampler = CropSampler([pair_of(noise(3, 30, 40))], 9, 3)
     x, target = sampler.batch(64, torch.Generator().manual_seed(0))
     assert x.shape == (64, 3, 15, 15)
     torch.testing.assert_close(x[..., 3:-3, 3:-3], target)
@@ -193,22 +194,36 @@ def test_crops_of_three_channels_are_aligned_with_each_other_and_the_target():
 
 def test_crops_reach_every_position_in_all_orientations():
     truth = torch.arange(12, dtype=torch.uint8).reshape(3, 4)
-    sampler = data.CropSampler([pair_of(truth)], 2, 0)
+    sampler = CropSampler([pair_of(truth)], 2, 0)
     _, target = sampler.batch(2000, torch.Generator().manual_seed(0))
     found = {tuple(crop.mul(255).round().int().flatten().tolist()) for crop in target}
     assert len(found) == 6 * 8  # positions x orientations, all pixels being different
 
 
+def test_crops_are_those_of_slicing_and_orienting():
+    pairs = [pair_of(noise(3, 9, 12)), pair_of(noise(3, 10, 8, seed=1))]
+    sampler = CropSampler(pairs, 4, 2)
+    counts = [2 * 5, 3 * 1]  # positions of a crop of 8
+    x, target = sampler.cut(torch.arange(8 * sum(counts)))
+    for draw in range(8 * sum(counts)):
+        position, orientation = divmod(draw, 8)
+        image = int(position >= counts[0])
+        row, column = divmod(position - image * counts[0], (5, 1)[image])
+        crop = data.orient(pairs[image].truth[:, row : row + 8, column : column + 8], orientation)
+        assert torch.equal(x[draw], crop / 255)
+        assert torch.equal(target[draw], crop[:, 2:-2, 2:-2] / 255)
+
+
 def test_positions_are_drawn_by_the_size_of_the_images():
     small = torch.zeros(4, 4, dtype=torch.uint8)  # 1 position
     large = torch.full((4, 12), 255, dtype=torch.uint8)  # 9 positions
-    sampler = data.CropSampler([pair_of(small), pair_of(large)], 4, 0)
+    sampler = CropSampler([pair_of(small), pair_of(large)], 4, 0)
     _, target = sampler.batch(3000, torch.Generator().manual_seed(0))
     assert target.mean().item() == pytest.approx(0.9, abs=0.03)
 
 
 def test_the_generators_state_decides_the_crops():
-    sampler = data.CropSampler([pair_of(noise(30, 40))], 8, 2)
+    sampler = CropSampler([pair_of(noise(30, 40))], 8, 2)
     generator = torch.Generator().manual_seed(3)
     sampler.batch(4, generator)
     state = generator.get_state()
@@ -220,7 +235,7 @@ def test_the_generators_state_decides_the_crops():
 
 def test_a_pair_smaller_than_the_crop_is_refused():
     with pytest.raises(ValueError, match="pair is 40x10, smaller than a crop of 12"):
-        data.CropSampler([pair_of(noise(10, 40))], 8, 2)
+        CropSampler([pair_of(noise(10, 40))], 8, 2)
 
 
 @pytest.mark.parametrize("orientation", range(8))

@@ -293,7 +293,7 @@ def test_every_import_of_the_package_is_declared() -> None:
             if isinstance(node, ast.ImportFrom) and node.level == 0:
                 names = [node.module or ""]
             imported.update((name.partition(".")[0], path.relative_to(ROOT)) for name in names)
-    ours = {*sys.stdlib_module_names, "srcnn_fused"}
+    ours = {*sys.stdlib_module_names, "srcnn_fused", "tomllib"}  # tomli's place from 3.11 on
     foreign = {
         DISTRIBUTIONS.get(name, name): path for name, path in imported.items() if name not in ours
     }

@@ -13,12 +13,16 @@ from training_data import Recorder, edges, short_recipe
 from srcnn_fused import FusedSRCNN, evaluate
 from srcnn_fused.errors import UserError
 from srcnn_fused.train import Monitor, Stopped, train
-from srcnn_fused.training import checkpoint, network
+from srcnn_fused.training import checkpoint, loop, network
 
 
 @pytest.fixture
 def config(tmp_path):
     return short_recipe(tmp_path)
+
+
+def build_model(config):
+    return network.build_model(config, torch.device("cpu"))
 
 
 def weights(folder, name="9-1-5-x2"):
@@ -128,6 +132,27 @@ def test_resuming_a_finished_run_changes_nothing(config, tmp_path):
     assert first.model_path.read_bytes() == before
 
 
+def test_a_checkpoint_of_another_version_is_refused(config, tmp_path):
+    train(replace(config, iterations=10))
+    path = tmp_path / "run" / "checkpoint.pt"
+    torch.save({**torch.load(path, weights_only=True), "format": 1}, path)
+    with pytest.raises(UserError, match="was written by another version of this program"):
+        train(replace(config, iterations=10), resume=True)
+
+
+def test_a_checkpoint_is_written_in_time_however_slow_the_steps_are(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    reached = []
+
+    class Look(Monitor):
+        def stepped(self, iteration, loss):
+            path = tmp_path / "run" / "checkpoint.pt"
+            reached.append(state(tmp_path / "run")["iteration"] if path.exists() else 0)
+
+    train(replace(config, iterations=4, checkpoint_every=1000), monitor=Look())
+    assert reached == [0, 1, 2, 3]
+
+
 def test_a_disk_that_fills_up_leaves_the_older_checkpoint(config, tmp_path, monkeypatch):
     real_save = torch.save
 
@@ -230,8 +255,8 @@ def test_a_loss_that_explodes_stops_before_it_reaches_a_file(config, tmp_path):
 
 
 def test_weights_that_are_not_finite_are_not_saved(config, tmp_path, monkeypatch):
-    model = network.build_model(config)
-    monkeypatch.setattr("srcnn_fused.train.build_model", lambda config: model)
+    model = build_model(config)
+    monkeypatch.setattr("srcnn_fused.train.build_model", lambda config, device: model)
 
     class Spoil(Monitor):
         def stepped(self, iteration, loss):
@@ -288,6 +313,11 @@ def test_bad_images_are_named(config, tmp_path):
         ({"scale": 1}, "--scale must be at least 2, got 1"),
         ({"batch": 0}, "--batch must be at least 1, got 0"),
         ({"validate_every": 0}, "--validate-every must be at least 1, got 0"),
+        ({"accumulate": 0}, "--accumulate must be at least 1, got 0"),
+        ({"warmup": 40}, "--warmup must be less than the 40 iterations, got 40"),
+        ({"ema": 1.0}, r"--ema must be a decay from 0 to below 1, got 1\.0"),
+        ({"clip_grad": -1.0}, r"--clip-grad must be a positive norm or 0, got -1\.0"),
+        ({"precision": "half"}, r"--precision must be float32\|bfloat16\|float16, got 'half'"),
         ({"lr": -1.0}, "--lr must be a positive number, got -1.0"),
         ({"lr_last": float("nan")}, "--lr-last must be a positive number, got nan"),
         ({"optimizer": "lion"}, r"--optimizer must be adam\|sgd, got 'lion'"),
@@ -308,7 +338,7 @@ def test_cuda_without_a_device_is_refused(config):
 
 
 def test_unpadded_training_sees_what_the_padded_network_computes_inside(config):
-    model = network.build_model(replace(config, network="9-3-5"))
+    model = build_model(replace(config, network="9-3-5"))
     torch.nn.init.normal_(model.conv3.weight, std=0.1)
     x = torch.rand(2, 1, 30, 33)
     radius = network.receptive_radius(model)
@@ -330,11 +360,11 @@ def test_auto_takes_the_fused_step_where_there_is_one_both_ways(config, monkeypa
 
     monkeypatch.setattr(network.functional, "srcnn", srcnn)
     x = torch.rand(1, 1, 20, 20)
-    network.forward_unpadded(network.build_model(config), x, "auto")
+    network.forward_unpadded(build_model(config), x, "auto")
     assert calls == ["fused"]
-    network.forward_unpadded(network.build_model(replace(config, widths="32-16")), x, "auto")
+    network.forward_unpadded(build_model(replace(config, widths="32-16")), x, "auto")
     monkeypatch.setattr(network.ops, "has_fused_backward", lambda device: False)
-    network.forward_unpadded(network.build_model(config), x, "auto")
+    network.forward_unpadded(build_model(config), x, "auto")
     assert calls == ["fused"]
 
 
@@ -355,7 +385,7 @@ def test_the_fused_backend_is_refused_where_there_is_no_kernel(config):
 
 
 def test_learning_rates_are_per_layer_and_follow_the_schedule(config):
-    model = network.build_model(config)
+    model = build_model(config)
     first, last = network.build_optimizer(model, replace(config, lr=0.1, lr_last=0.2)).param_groups
     assert {id(p) for p in first["params"]} == {
         id(p) for conv in (model.conv1, model.conv2) for p in conv.parameters()

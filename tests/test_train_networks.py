@@ -12,6 +12,8 @@ from srcnn_fused.errors import UserError
 from srcnn_fused.train import train
 from srcnn_fused.training import color_space, growth, network
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture
 def config(tmp_path):
@@ -61,7 +63,7 @@ def test_a_network_of_ycbcr_is_kept_as_the_rgb_network_that_equals_it():
 def test_other_widths_train_on_the_reference(config, tmp_path):
     config = replace(config, widths="16-8", iterations=60, lr=5e-4, lr_last=1e-4)
     recorder = Recorder()
-    result = train(config, monitor=recorder)
+    result = train(replace(config, backend="reference"), monitor=recorder)
     assert result.model_path.name == "9-1-5-n16-8-x2.safetensors"
     assert FusedSRCNN.from_pretrained(result.model_path).widths == (16, 8)
     assert result.best_psnr > recorder.psnr[0] + 0.05
@@ -97,7 +99,7 @@ def test_training_goes_on_in_larger_kernels_where_the_smaller_ones_were(config, 
 def test_a_luma_network_starts_one_of_colours_near_its_own_psnr(config, color):
     init = "9-1-5-x3"
     config = replace(config, scale=3, init=init, color=color)
-    model = network.finished(network.build_model(config), config)
+    model = network.finished(network.build_model(config, CPU), config)
     options = {"bicubic": "matlab", "num_channels": 3}
     grey = evaluate.load_samples(config.val, 3)
     samples = evaluate.load_samples(config.val, 3, **options)
@@ -122,7 +124,7 @@ def test_a_luma_network_starts_one_of_colours_near_its_own_psnr(config, color):
 def test_a_network_that_does_not_fit_is_named(config, change, message):
     config = replace(config, init="9-1-5-x2", **change)
     with pytest.raises(UserError, match=rf"--init 9-1-5-x2 cannot start a .*: {message}"):
-        network.build_model(config)
+        network.build_model(config, CPU)
 
 
 def test_a_network_of_colours_does_not_start_one_of_luma(config, tmp_path):
@@ -130,7 +132,7 @@ def test_a_network_of_colours_does_not_start_one_of_luma(config, tmp_path):
     random_network(3).save_pretrained(pretrained_rgb)
     assert pretrained.load(pretrained_rgb)[1]["num_channels"] == 3
     with pytest.raises(UserError, match=r"it has 3 channels, not 1"):
-        network.build_model(replace(config, init=str(pretrained_rgb)))
+        network.build_model(replace(config, init=str(pretrained_rgb)), CPU)
 
 
 def test_grey_images_train_networks_of_colours_too(tmp_path):

@@ -48,10 +48,9 @@ class _RichMonitor(Monitor):
         self.task: TaskID = progress.add_task("reading images", facts="", total=None)
         self.loss: float | None = None
         self.psnr = ""
-        self.begun = (
-            0.0,
-            0,
-        )  # stepping, since the last validation: when, after how many iterations
+        # Stepping, since the last validation: when, after how many iterations.
+        self.begun = (0.0, 0)
+        self.waited = 0.0  # for crops since then: seconds
 
     def loading(self, done: int, total: int) -> None:
         self.progress.update(self.task, completed=done, total=total)
@@ -69,16 +68,22 @@ class _RichMonitor(Monitor):
         )
         self.begun = (time.monotonic(), iteration)
 
+    def fed(self, seconds: float) -> None:
+        self.waited += seconds
+
     def stepped(self, iteration: int, loss: float) -> None:
         last = loss if self.loss is None else self.loss
         self.loss = _SMOOTHING * last + (1 - _SMOOTHING) * loss
         when, start = self.begun
-        rate = (iteration - start) * self.config.batch / max(time.monotonic() - when, 1e-9)
-        facts = f"{rate:.0f} images/s  loss {self.loss:.2e}{self.psnr}"
+        seconds = max(time.monotonic() - when, 1e-9)
+        rate = (iteration - start) * self.config.batch * self.config.accumulate / seconds
+        data = f"data {self.waited / seconds:.0%}"  # of the time went into waiting for crops
+        facts = f"{rate:.0f} images/s  {data}  loss {self.loss:.2e}{self.psnr}"
         self.progress.update(self.task, completed=iteration, facts=facts)
 
     def validated(self, iteration: int, psnr: float, best: float) -> None:
         self.begun = (time.monotonic(), iteration)
+        self.waited = 0.0
         self.psnr = f"  best {best:.2f} dB"
         loss = "" if self.loss is None else f"  loss {self.loss:.3e}"
         self.console.print(f"iteration {iteration}{loss}  PSNR {psnr:.3f} dB  best {best:.3f} dB")

@@ -8,15 +8,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ._options import Device
+
+if TYPE_CHECKING:
+    from ..training.config import TrainConfig
 
 _DATA = "Folder of training images; repeat it, or list more folders after it. "
 _SEED = (
@@ -63,6 +66,22 @@ def train(
             "network is saved as the RGB network that equals it.",
         ),
     ] = "luma",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE.toml",
+            help="Settings to begin with, shipped or your own; flags go before them.",
+        ),
+    ] = None,
+    list_recipes: Annotated[
+        bool, typer.Option("--list-recipes", help="Show the shipped recipes, and do nothing else.")
+    ] = False,
+    write_recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml", help="Copy --recipe to a new file, for editing, and do no more."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in --out, exactly.")
     ] = False,
@@ -78,7 +97,7 @@ def train(
         ),
     ] = None,
     iterations: Annotated[int, typer.Option(help="Steps in all.")] = 40_000,
-    batch: Annotated[int, typer.Option(help="Crops a step.")] = 16,
+    batch: Annotated[int, typer.Option(help="Crops at once, over all processes.")] = 16,
     crop: Annotated[int, typer.Option(help="Side of a target crop in pixels.")] = 48,
     optimizer: Annotated[
         str,
@@ -93,6 +112,30 @@ def train(
     schedule: Annotated[
         str, typer.Option(metavar="cosine|constant", help="Learning rate over the iterations.")
     ] = "cosine",
+    warmup: Annotated[
+        int,
+        typer.Option(metavar="N", help="Iterations in which the learning rates rise to theirs."),
+    ] = 0,
+    accumulate: Annotated[
+        int, typer.Option(metavar="N", help="Batches whose gradients make one step.")
+    ] = 1,
+    ema: Annotated[
+        float,
+        typer.Option(
+            metavar="DECAY",
+            help="Validate and save a moving average of the weights, of a decay such as 0.999.",
+        ),
+    ] = 0.0,
+    clip_grad: Annotated[
+        float, typer.Option(metavar="NORM", help="Scale longer gradients down to this norm.")
+    ] = 0.0,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="float32|bfloat16|float16",
+            help="Of the layers; weights stay float32. float16 on CUDA only.",
+        ),
+    ] = "float32",
     rescale: Annotated[
         bool, typer.Option("--rescale", help="Add the images at 0.9, 0.8, 0.7, 0.6 of their size.")
     ] = False,
@@ -113,6 +156,14 @@ def train(
         ),
     ] = "auto",
     device: Device = "auto",
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Write loss, lr, speed, PSNR and pictures to OUT/tensorboard. "
+            "Needs pip install 'srcnn_fused[tensorboard]'.",
+        ),
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, max=1024, help="CPU threads; default: PyTorch's choice.")
     ] = None,
@@ -120,50 +171,96 @@ def train(
     """Train a network on folders of images, and keep the weights that do best on --val.
 
     Ctrl-C writes a checkpoint; --resume then goes on as if nothing had happened.
+
+    Under torchrun the processes share each batch; the result is that of one process, to rounding.
     """
+    if list_recipes or write_recipe is not None:
+        _about_recipes(recipe, write_recipe)
+        return
     # Read when PyTorch allocates for the first time: huge pages spare most of the page faults that
     # fresh activations cost in every step.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     import torch
 
-    from ..errors import UserError
-    from ..train import Stopped, TrainConfig
+    from ..train import Stopped
     from ..train import train as run_training
-    from ..training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+    from ..training.board import TensorBoardMonitor
+    from ..training.distributed import launched_rank, leave_to_another, said_by_first
+    from ..training.monitor import Monitor, Monitors
     from ._messages import say
     from ._training_progress import training_progress
+
+    with said_by_first():
+        config = _config(context, recipe, data, more, out, resume, overwrite)
+        board = [TensorBoardMonitor(config)] if tensorboard and launched_rank() == 0 else []
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+    first = launched_rank() == 0  # of torchrun's processes, the one that speaks
+    progress = training_progress(config) if first else nullcontext(Monitor())
+    try:
+        with _stop_on_signal() as stopping, progress as monitor:
+            result = run_training(
+                config,
+                resume=resume,
+                overwrite=overwrite,
+                monitor=Monitors([monitor, *board]),
+                should_stop=lambda: bool(stopping),
+            )
+    except Stopped as stopped:
+        if not first:
+            leave_to_another()
+        say(f"saved after {stopped.iteration} iterations; --resume goes on")
+        raise
+    if first:
+        typer.echo(f"{result.model_path}: {result.best_psnr:.2f} dB on {Path(config.val).name}")
+
+
+def _about_recipes(recipe: str | None, target: Path | None) -> None:
+    from ..errors import UserError
+    from ..training.recipes import list_recipes, write_recipe
+
+    if target is None:
+        shipped = list_recipes()
+        width = max(map(len, shipped))
+        for name, description in shipped.items():
+            typer.echo(f"{name:{width}}  {description}")
+        return
+    if recipe is None:
+        raise UserError("--write-recipe needs --recipe, the one to copy")
+    write_recipe(recipe, target)
+    typer.echo(f"{target}: a copy of {recipe}, for --recipe {target}")
+
+
+def _config(
+    context: typer.Context,
+    recipe: str | None,
+    data: list[Path] | None,
+    more: list[Path] | None,
+    out: Path | None,
+    resume: bool,
+    overwrite: bool,
+) -> TrainConfig:
+    """The recipe that the command line asks for."""
+    from ..errors import UserError
+    from ..training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+    from ..training.config import TrainConfig
+    from ..training.recipes import load_recipe
 
     if out is None:
         raise UserError("--out must name the folder of the run")
     if resume and overwrite:
         raise UserError("--resume and --overwrite contradict each other")
-    given = _given(context)
+    given = {**({} if recipe is None else load_recipe(recipe)), **_given(context)}
     given["out"] = str(out)
     if data or more:
         given["data"] = tuple(str(folder) for folder in (*(data or ()), *(more or ())))
     if resume:
-        config = replace(load_checkpoint(out / CHECKPOINT_NAME).config, **given)
-    else:
-        for name in ("data", "val", "scale"):
-            if name not in given:
-                raise UserError(f"--{name} must be given")
-        config = TrainConfig(**given)
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-    try:
-        with _stop_on_signal() as stopping, training_progress(config) as monitor:
-            result = run_training(
-                config,
-                resume=resume,
-                overwrite=overwrite,
-                monitor=monitor,
-                should_stop=lambda: bool(stopping),
-            )
-    except Stopped as stopped:
-        say(f"saved after {stopped.iteration} iterations; --resume goes on")
-        raise
-    typer.echo(f"{result.model_path}: {result.best_psnr:.2f} dB on {Path(config.val).name}")
+        return replace(load_checkpoint(out / CHECKPOINT_NAME).config, **given)
+    for name in ("data", "val", "scale"):
+        if name not in given:
+            raise UserError(f"--{name} must be given")
+    return TrainConfig(**given)
 
 
 def _given(context: typer.Context) -> dict[str, Any]:
@@ -184,11 +281,13 @@ def _stop_on_signal() -> Iterator[list[int]]:
     """Collects the first Ctrl-C (or SIGTERM) for the trainer to notice between two steps.
 
     The second one interrupts at once, which costs the steps since the last checkpoint and no more.
+    Not under torchrun, which hands on the Ctrl-C that the terminal sent already, and kills in time.
     """
     received: list[int] = []
+    launched = "TORCHELASTIC_RUN_ID" in os.environ
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if received:
+        if received and not launched:
             raise KeyboardInterrupt
         received.append(number)
 

@@ -22,7 +22,7 @@ from .config import TrainConfig
 __all__ = ["CHECKPOINT_NAME", "Checkpoint", "RunFolder", "load_checkpoint"]
 
 CHECKPOINT_NAME = "checkpoint.pt"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Checkpoint:
         best: best validation PSNR so far.
         loss_sum, loss_count: of the steps since the last validation.
         history: (iteration, mean loss since the row before, validation PSNR).
-        model, optimizer: state_dicts.
+        model, average, optimizer, scaler: state_dicts; average is None without ``ema``.
         generator: state of the random generator that draws the crops.
         data: names and sizes of the training images, in order.
     """
@@ -47,7 +47,9 @@ class Checkpoint:
     loss_count: int
     history: list[tuple[int, float, float]]
     model: dict[str, Tensor]
+    average: dict[str, Tensor] | None
     optimizer: dict[str, Any]
+    scaler: dict[str, Any]
     generator: Tensor
     data: list[str]
 

@@ -22,10 +22,22 @@ _RANGES = {
     "scale": (2, 64),
     "iterations": _COUNT,
     "batch": (1, 1 << 16),
+    "accumulate": (1, 1 << 16),
+    "warmup": (0, 10**12),
     "crop": (1, 1 << 14),
     "validate_every": _COUNT,
     "checkpoint_every": _COUNT,
     "seed": (0, (1 << 63) - 1),  # what PyTorch's generators take as it is
+}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": ("adam", "sgd"),
+    "schedule": ("cosine", "constant"),
+    "precision": ("float32", "bfloat16", "float16"),
+    "color": ("luma", "rgb", "ycbcr"),
+    "bicubic": CONVENTIONS,
+    "padding_mode": PADDING_MODES,
+    "backend": ("auto", "fused", "reference"),
+    "device": ("auto", "cpu", "cuda"),
 }
 
 
@@ -47,11 +59,20 @@ class TrainConfig:
         color: what the network takes and gives: "luma" (1 channel), "rgb", or "ycbcr": 3 channels
             that train as MATLAB's YCbCr, and are saved as the RGB network that computes the same.
         iterations: steps in all.
-        batch: crops a step.
+        batch: crops at once, over all processes that torchrun starts.
         crop: side of a target crop in pixels.
         optimizer: "adam" or "sgd" (momentum 0.9, on the papers' scaling of the loss).
         lr, lr_last: learning rates of the first two layers and of the last one.
         schedule: "cosine" (down to 0 at the end) or "constant".
+        warmup: first iterations, in which the learning rates rise linearly to their full height.
+        accumulate: batches whose gradients make one step; 4 of 16 crops equal one of 64.
+        ema: decay of the moving average of the weights, such as 0.999, which is validated and
+            saved in their place; 0 for none.
+        clip_grad: largest norm of all gradients together, longer ones being scaled down to it;
+            0 for none. SGD's are those of the papers' loss, some 220 times larger.
+        precision: "float32"; or "bfloat16" or (CUDA only) "float16", in which the layers are
+            computed while weights and their updates stay float32. On CPUs bfloat16 runs on the
+            reference.
         rescale: also train on the images at 0.9, 0.8, 0.7 and 0.6 of their size.
         validate_every, checkpoint_every: iterations between two.
         seed: of the initial weights and of the crops, from 0 to 2^63 - 1.
@@ -81,6 +102,11 @@ class TrainConfig:
     lr: float = 1e-3
     lr_last: float = 1e-4
     schedule: str = "cosine"
+    warmup: int = 0
+    accumulate: int = 1
+    ema: float = 0.0
+    clip_grad: float = 0.0
+    precision: str = "float32"
     rescale: bool = False
     validate_every: int = 1000
     checkpoint_every: int = 1000
@@ -133,6 +159,16 @@ class TrainConfig:
         _ = self.kernel_sizes, self.layer_widths
         if not self.data:
             raise UserError("--data must name at least one folder of images")
+        self._validate_numbers()
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise UserError(f"{option(name)} must be {'|'.join(allowed)}, got {value!r}")
+        if self.color == "ycbcr" and self.padding_mode != "replicate":
+            # Zero is black in RGB and strong green in YCbCr: no RGB network computes the same.
+            raise UserError("--color ycbcr needs --padding-mode replicate")
+
+    def _validate_numbers(self) -> None:
         for name, (smallest, largest) in _RANGES.items():
             value = getattr(self, name)
             if value < smallest:
@@ -143,22 +179,14 @@ class TrainConfig:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise UserError(f"{option(name)} must be a positive number, got {value}")
-        choices: dict[str, tuple[str, ...]] = {
-            "optimizer": ("adam", "sgd"),
-            "schedule": ("cosine", "constant"),
-            "color": ("luma", "rgb", "ycbcr"),
-            "bicubic": CONVENTIONS,
-            "padding_mode": PADDING_MODES,
-            "backend": ("auto", "fused", "reference"),
-            "device": ("auto", "cpu", "cuda"),
-        }
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise UserError(f"{option(name)} must be {'|'.join(allowed)}, got {value!r}")
-        if self.color == "ycbcr" and self.padding_mode != "replicate":
-            # Zero is black in RGB and strong green in YCbCr: no RGB network computes the same.
-            raise UserError("--color ycbcr needs --padding-mode replicate")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"--ema must be a decay from 0 to below 1, got {self.ema}")
+        if not (math.isfinite(self.clip_grad) and self.clip_grad >= 0):
+            raise UserError(f"--clip-grad must be a positive norm or 0, got {self.clip_grad}")
+        if self.warmup >= self.iterations:
+            raise UserError(
+                f"--warmup must be less than the {self.iterations} iterations, got {self.warmup}"
+            )
 
     def check_same_recipe(self, other: TrainConfig) -> None:
         """Raises UserError unless ``other``, of the run that is resumed, computes the same."""

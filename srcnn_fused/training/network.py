@@ -29,18 +29,18 @@ __all__ = [
 ]
 
 
-def build_model(config: TrainConfig) -> FusedSRCNN:
+def build_model(config: TrainConfig, device: torch.device) -> FusedSRCNN:
     """The network to train: a fresh one, or ``config.init``'s weights.
 
     Raises:
-        UserError: ``config.init`` cannot be read or does not fit into this network; or there is no
-            such device, or no fused kernel where ``config.backend`` asks for it.
+        UserError: ``config.init`` cannot be read or does not fit into this network; or the device
+            does not compute in ``config.precision``, or has no fused kernel where
+            ``config.backend`` asks for it.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: no CUDA device is available to this PyTorch")
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.type == "cpu" and config.precision == "float16":
+        raise UserError("--precision float16 needs a CUDA device; bfloat16 trains on CPUs too")
+    if device.type == "cpu" and config.precision == "bfloat16" and config.backend == "fused":
+        raise UserError("--precision bfloat16 on a CPU runs on the reference, not --backend fused")
     options: dict[str, Any] = {
         "scale": config.scale,
         "bicubic": config.bicubic,
@@ -78,7 +78,7 @@ def finished(model: FusedSRCNN, config: TrainConfig) -> FusedSRCNN:
     return model
 
 
-def _on_device(model: FusedSRCNN, device: str) -> FusedSRCNN:
+def _on_device(model: FusedSRCNN, device: torch.device) -> FusedSRCNN:
     """Moves the network, and makes sure now that its backend can run there."""
     model = model.to(device)
     if model.backend == "fused":
@@ -119,19 +119,34 @@ def receptive_radius(model: FusedSRCNN) -> int:
     return sum(conv.kernel_size[0] // 2 for conv in (model.conv1, model.conv2, model.conv3))
 
 
-def has_fused_step(model: FusedSRCNN) -> bool:
+def has_fused_step(model: FusedSRCNN, precision: str = "float32") -> bool:
     """Whether forward and backward both have a fused kernel for this network where it is."""
     weights = [conv.weight for conv in (model.conv1, model.conv2, model.conv3)]
+    device = weights[0].device.type
     return (
-        ops.has_fused_backward(weights[0].device.type)
+        (precision == "float32" or device == "cuda")
+        and ops.has_fused_backward(device)
         and functional.why_not_fused(weights[0], *weights) is None
     )
 
 
-def forward_unpadded(model: FusedSRCNN, x: Tensor, backend: str) -> Tensor:
-    """[N, c, H, W], enlarged already -> [N, c, H - 2r, W - 2r]: the pixels that see no border."""
+def forward_unpadded(
+    model: FusedSRCNN, x: Tensor, backend: str, precision: str = "float32"
+) -> Tensor:
+    """[N, c, H, W], enlarged already -> [N, c, H - 2r, W - 2r]: the pixels that see no border.
+
+    Other precisions than float32 are computed under autocast, and so is the result's dtype.
+    """
+    fused = backend == "fused" or (backend == "auto" and has_fused_step(model, precision))
+    mixed = precision != "float32"
+    dtype = getattr(torch, precision) if mixed else None
+    with torch.autocast(x.device.type, dtype=dtype, enabled=mixed):
+        return _forward(model, x, fused)
+
+
+def _forward(model: FusedSRCNN, x: Tensor, fused: bool) -> Tensor:
     convs = (model.conv1, model.conv2, model.conv3)
-    if backend == "fused" or (backend == "auto" and has_fused_step(model)):
+    if fused:
         radius = receptive_radius(model)
         parameters = [p for conv in convs for p in conv.parameters()]
         output = functional.srcnn(x, *parameters, padding_mode=model.padding_mode, backend="fused")
@@ -160,6 +175,9 @@ def build_optimizer(model: FusedSRCNN, config: TrainConfig) -> torch.optim.Optim
 
 def learning_rate_factor(config: TrainConfig, iteration: int) -> float:
     """What both learning rates are multiplied by in the step after ``iteration`` others."""
+    if iteration < config.warmup:
+        return (iteration + 1) / config.warmup
     if config.schedule == "constant":
         return 1.0
-    return 0.5 * (1 + math.cos(math.pi * iteration / config.iterations))
+    done = (iteration - config.warmup) / (config.iterations - config.warmup)
+    return 0.5 * (1 + math.cos(math.pi * done))
