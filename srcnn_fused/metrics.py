@@ -79,10 +79,10 @@ def ms_ssim(prediction: Tensor, target: Tensor, *, data_range: float | None = No
 def _ssim_terms(a: Tensor, b: Tensor, peak: float) -> tuple[Tensor, Tensor]:
     """Luminance and contrast-structure of every window inside: [N, C, H, W] -> [.., H-10, W-10]."""
     c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
-    mean_a, mean_b = _blur(a), _blur(b)
+    mean_a, mean_b, mean_squares, mean_product = _blur(torch.stack([a, b, a * a + b * b, a * b]))
     square_a, square_b, product = mean_a * mean_a, mean_b * mean_b, mean_a * mean_b
-    variances = _blur(a * a + b * b) - square_a - square_b
-    covariance = _blur(a * b) - product
+    variances = mean_squares - square_a - square_b
+    covariance = mean_product - product
     return (
         (2 * product + c1) / (square_a + square_b + c1),
         (2 * covariance + c2) / (variances + c2),
