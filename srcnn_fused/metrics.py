@@ -1,7 +1,8 @@
 """Image quality: PSNR, SSIM and MS-SSIM of one image, or a batch, against the truth.
 
 All take ``[H, W]``, ``[C, H, W]`` or ``[N, C, H, W]`` of equal shape (uint8, where 255 is white, or
-floating point, where ``data_range`` is white), compute in float64, and return a Python float.
+floating point, where ``data_range`` is white), compute in float64, and return a Python float. What
+is done to an image before, and how much it matters: docs/evaluation.md.
 """
 
 from __future__ import annotations
