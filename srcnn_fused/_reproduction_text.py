@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from . import published
@@ -11,19 +11,8 @@ from .reproduce import Reproduction, Result
 __all__ = ["TEXT_HEADINGS", "Table", "make_tables", "source_lines", "to_markdown"]
 
 # Metric, heading, digits, and whether a paper has figures of it.
-_Column = tuple[str, str, int, bool]
-_MAIN: Sequence[_Column] = (
-    ("psnr", "PSNR", 2, True),
-    ("ssim", "SSIM", 4, True),
-    ("ms_ssim", "MS-SSIM", 4, False),
-)
-_COLOUR: Sequence[_Column] = (
-    ("psnr", "Y", 2, True),
-    ("psnr_cb", "Cb", 2, True),
-    ("psnr_cr", "Cr", 2, True),
-    ("psnr_ycbcr", "YCbCr", 2, True),
-    ("psnr_rgb", "RGB", 2, False),
-)
+_MAIN = (("psnr", "PSNR", 2, True), ("ssim", "SSIM", 4, True), ("ms_ssim", "MS-SSIM", 4, False))
+_COLOURS = (("psnr_cb", "Cb"), ("psnr_cr", "Cr"), ("psnr_ycbcr", "YCbCr"), ("psnr_rgb", "RGB"))
 TEXT_HEADINGS = ("set", "method")  # the other columns are numbers
 _PAPER, _DIFFERENCE = "paper", "diff."
 
@@ -39,36 +28,59 @@ class Table:
 
 def make_tables(run: Reproduction) -> list[Table]:
     """What was measured beside what was published; a second table where colours were measured."""
-    tables = [_make("Mean over the set (PSNR in dB)", run.results, _MAIN)]
+    headings = list(TEXT_HEADINGS)
+    for _, label, _, comparable in _MAIN:
+        headings += [label, *([_PAPER, _DIFFERENCE] if comparable else [])]
+    title = "Mean over the set (PSNR in dB)"
+    tables = [Table(title, headings, _grouped(run.results, lambda result: [_row(result)]))]
     coloured = [result for result in run.results if "psnr_rgb" in result.mean]
     if coloured:
-        tables.append(_make("PSNR of colours in dB", coloured, _COLOUR))
+        headings = [*TEXT_HEADINGS, *(label for _, label in _COLOURS)]
+        tables.append(Table("PSNR of colours in dB", headings, _grouped(coloured, _colour_rows)))
     return tables
 
 
-def _make(title: str, results: Sequence[Result], columns: Sequence[_Column]) -> Table:
-    headings = list(TEXT_HEADINGS)
-    for _, label, _, comparable in columns:
-        headings += [label, *([_PAPER, _DIFFERENCE] if comparable else [])]
+def _grouped(
+    results: Sequence[Result], to_rows: Callable[[Result], list[list[str]]]
+) -> list[list[list[str]]]:
+    """Rows by set and scale, which the first row of each group names."""
     groups: dict[tuple[str, int], list[list[str]]] = {}
     for result in results:
         group = groups.setdefault((result.data, result.scale), [])
-        name = "" if group else f"{result.data} x{result.scale}"
-        group.append([name, result.method, *_cells(result, columns)])
-    return Table(title, headings, list(groups.values()))
+        for row in to_rows(result):
+            name = "" if group else f"{result.data} x{result.scale}"
+            group.append([name, *row])
+    return list(groups.values())
 
 
-def _cells(result: Result, columns: Sequence[_Column]) -> Iterator[str]:
-    mean, theirs = result.mean, result.published
-    for metric, _, digits, comparable in columns:
-        value = mean[metric]
-        yield "-" if value is None else f"{value:.{digits}f}"
-        if not comparable:
-            continue
-        figure = None if theirs is None else theirs.means.get(metric)
-        difference = result.difference(metric)
-        yield "" if figure is None else f"{figure:.{digits}f}"
-        yield "" if difference is None else f"{difference:+.{digits}f}"
+def _row(result: Result) -> list[str]:
+    """The method and each metric, with what was published and the difference beside it."""
+    cells = [result.method]
+    for metric, _, digits, comparable in _MAIN:
+        cells.append(_number(result.mean[metric], digits, missing="-"))
+        if comparable:
+            cells.append(_number(_figure(result, metric), digits))
+            cells.append(_number(result.difference(metric), digits, sign="+"))
+    return cells
+
+
+def _colour_rows(result: Result) -> list[list[str]]:
+    """The method's row, and below it the paper's and the differences, where there is such."""
+    metrics = [metric for metric, _ in _COLOURS]
+    rows = [[result.method, *(_number(result.mean[m], 2, missing="-") for m in metrics)]]
+    if any(_figure(result, metric) is not None for metric in metrics):
+        rows.append([f"- {_PAPER}", *(_number(_figure(result, m), 2) for m in metrics)])
+        differences = [result.difference(metric) for metric in metrics]
+        rows.append([f"- {_DIFFERENCE}", *(_number(d, 2, sign="+") for d in differences)])
+    return rows
+
+
+def _figure(result: Result, metric: str) -> float | None:
+    return None if result.published is None else result.published.means.get(metric)
+
+
+def _number(value: float | None, digits: int, *, sign: str = "", missing: str = "") -> str:
+    return missing if value is None else f"{value:{sign}.{digits}f}"
 
 
 def to_markdown(

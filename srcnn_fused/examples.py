@@ -6,7 +6,7 @@ The detail is chosen without looking at any network: where bicubic is furthest f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,9 @@ from .evaluate import Sample, Scores, to_rgb
 
 __all__ = ["Example", "Panel", "draw_examples", "make_example", "typical_and_best"]
 
-_SIDE = 72  # of the detail
-_STEP = 4  # of the search for it
+_BLOCK = 8  # steps of the search for the detail
+_SIDE = 9 * _BLOCK  # of the detail
+_REACH = 6  # low-resolution pixels around it that its bicubic chroma depends on, and some to spare
 _ZOOM = 3
 _MARGIN, _GAP, _ROW_GAP = 16, 8, 14
 _TITLE_SIZE, _TEXT_SIZE = 16, 14
@@ -57,25 +58,42 @@ def make_example(
         scores: by method, of the whole image.
     """
     top, left, side = _worst_window(sample)
-    detail = (..., slice(top, top + side), slice(left, left + side))
+    rows = _surroundings(top, side, sample.truth.shape[0], sample.scale)
+    columns = _surroundings(left, side, sample.truth.shape[1], sample.scale)
+    around = (..., rows, columns)
+    part = replace(sample, image=sample.image[around], truth=sample.truth[around])
+    detail = (
+        ...,
+        slice(top - rows.start, top - rows.start + side),
+        slice(left - columns.start, left - columns.start + side),
+    )
     panels = [
-        Panel(method, scores[method]["psnr"], to_rgb(output, sample)[detail].clone())
+        Panel(method, scores[method]["psnr"], to_rgb(output[around], part)[detail].clone())
         for method, output in outputs.items()
     ]
-    panels.append(Panel("truth", None, sample.image[detail].clone()))
+    panels.append(Panel("truth", None, part.image[detail].clone()))
     first, *rest = (panel.psnr or 0.0 for panel in panels[:-1])
     title = f"{data}, {sample.name} x{sample.scale}"
     return Example(title, sum(rest) / len(rest) - first, panels)
 
 
+def _surroundings(start: int, side: int, length: int, scale: int) -> slice:
+    """The detail's extent along one axis and what its colours depend on, in whole LR pixels."""
+    low = max(0, start // scale - _REACH) * scale
+    high = min(length, (-(-(start + side) // scale) + _REACH) * scale)
+    return slice(low, high)
+
+
 def _worst_window(sample: Sample) -> tuple[int, int, int]:
     """Top, left and side of the square in which bicubic's squared error is largest."""
     height, width = sample.truth.shape
-    side = min(_SIDE, height, width)
+    if min(height, width) < _SIDE:
+        return 0, 0, min(height, width)
     error = (sample.enlarged.double() - sample.truth.double()).square()
-    sums = F.avg_pool2d(error[None, None], side, stride=_STEP)[0, 0]
+    blocks = F.avg_pool2d(error[None, None], _BLOCK)
+    sums = F.avg_pool2d(blocks, _SIDE // _BLOCK, stride=1)[0, 0]
     row, column = divmod(int(sums.argmax()), sums.shape[1])
-    return row * _STEP, column * _STEP, side
+    return row * _BLOCK, column * _BLOCK, _SIDE
 
 
 def typical_and_best(examples: Sequence[Example]) -> list[Example]:

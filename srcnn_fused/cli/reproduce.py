@@ -158,21 +158,21 @@ def _progress() -> Iterator[Callable[[int, int, str], None]]:
 
 
 def _print(table: Table, console: Console) -> None:
-    from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
     from .._reproduction_text import TEXT_HEADINGS
 
-    # Nine columns of numbers fit into 80 characters.
-    grid = RichTable(title=table.title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    # Without lines, and a single space between columns: everything fits into 80 characters.
+    grid = RichTable(title=table.title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for index, heading in enumerate(table.headings):
         grid.add_column(heading, justify="left" if index < len(TEXT_HEADINGS) else "right")
     for group in table.groups:
+        grid.add_row()
         for row in group:
             grid.add_row(*map(Text, row))
-        grid.add_section()
     console.print(grid)
+    console.print()
 
 
 def _write(run: Reproduction, out: Path | None, json: Path | None) -> Sequence[Path]:
