@@ -7,12 +7,12 @@ import math
 
 import pytest
 import torch
+from gradient_comparison import assert_gradients_close
 from sample_inputs import CASES, LAYOUTS, Case
 from test_backward_fused import ALL, WEIGHTS, expected, grad_output_of, seed_of
 from test_forward_cuda import move
 from torch import Tensor
 
-from gradient_comparison import assert_gradients_close
 from srcnn_fused import FusedSRCNN, functional, ops
 
 pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("extension", "cuda")]
