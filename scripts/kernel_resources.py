@@ -30,6 +30,8 @@ REGISTER_UNIT = 8
 
 HOT = re.compile(r"srcnn_forward|srcnn_backward")  # per pixel: must keep everything in registers
 
+SMALL = re.compile(r"pack_weights2|srcnn_backward_(pack|sum)_kernel")  # of weights, not pixels
+
 # C++ type -> the user's name for it
 TYPES = {"float": "float32", "srcnn::Half": "float16", "srcnn::BFloat16": "bfloat16"}
 
@@ -77,6 +79,8 @@ def demangle(names: list[str]) -> dict[str, str]:
 
 def readable(name: str) -> str:
     match = re.search(r"(\w+)_kernel<(?:srcnn::cuda::MmaNetwork<)?(\d), (\d), (.*?)> ?>?\(", name)
+    if backward := re.search(r"(srcnn_backward_fma)_kernel<(\d)>", name):
+        return f"{backward[1]}, 9-{backward[2]}-5"
     if match is None:
         return re.sub(r"^void |\(anonymous namespace\)::|\(.*$", "", name)
     kernel, kernel2, channels, others = match.groups()
@@ -138,7 +142,7 @@ def markdown(found: list[Resources], launches: list[dict[str, Any]]) -> str:
         f"| kernel | {' | '.join('sm_' + sm for sm in chips)} |",
         "|---" * (len(chips) + 1) + "|",
     ]
-    for kernel in sorted({r.kernel for r in found if "pack_weights2" not in r.kernel}):
+    for kernel in sorted({r.kernel for r in found if not SMALL.search(r.kernel)}):
         cells = []
         for sm in chips:
             cell = [r for r in found if (r.kernel, r.sm) == (kernel, sm)]

@@ -164,7 +164,7 @@ def register() -> None:
     library.register_fake("srcnn_fused::srcnn_backward", _srcnn_backward_fake)
     library.register_fake("srcnn_fused::bicubic_resize", _bicubic_resize_fake)
     library.register_fake("srcnn_fused::bicubic_resize_backward", _bicubic_resize_backward_fake)
-    # "default" is every device that has no compiled kernel (csrc/ops_backward.cpp is the CPU's).
+    # "default" is every device that has no compiled kernel in csrc/ops*.cpp.
     library.impl("srcnn_fused::srcnn_backward", "default", _srcnn_backward)
     library.impl("srcnn_fused::bicubic_resize_backward", "default", _bicubic_resize_backward)
     library.register_autograd(

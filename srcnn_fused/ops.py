@@ -1,7 +1,7 @@
 """The compiled ops, torch.ops.srcnn_fused.*, as typed functions.
 
-csrc/ops.cpp declares them and checks their arguments, csrc/ops_backward.cpp has srcnn_backward for
-the CPU (elsewhere it runs through the reference); fake kernels and derivatives are in
+csrc/ops.cpp declares them and has the CPU's with csrc/ops_backward.cpp, csrc/ops_cuda.cpp has the
+GPU's; what neither has runs through the reference. Fake kernels and derivatives are in
 _op_registration.py. Importing this module registers it all; without the extension nothing is
 registered, and a call raises AttributeError.
 """
@@ -66,7 +66,11 @@ def srcnn_backward(
     output_mask: Sequence[bool],  # x, weight1, bias1, ..., bias3
     allow_tf32: bool = False,
 ) -> list[Tensor]:
-    """srcnn_fused::srcnn_backward: the gradients that output_mask wants, only those, in order."""
+    """srcnn_fused::srcnn_backward: the gradients that output_mask wants, only those, in order.
+
+    float32, on CUDA also float16 and bfloat16. Products and sums are float32's, whatever allow_tf32
+    says, which the reference heeds where there is no kernel.
+    """
     tensors = (x, weight1, bias1, weight2, bias2, weight3, bias3)
     grads: list[Tensor] = torch.ops.srcnn_fused.srcnn_backward(
         grad_output, *tensors, scale, bicubic, padding_mode, list(output_mask), allow_tf32

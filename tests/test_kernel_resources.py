@@ -143,6 +143,13 @@ def test_kernels_have_the_names_that_force_them_and_no_row_where_they_trap(
     assert [sm for sm in ("75", "80", "90a", "120") if resources.runs_on(kernel, sm)] == chips
 
 
+def test_the_backward_is_named_by_its_network(resources: ModuleType) -> None:
+    kernel = "srcnn::cuda::(anonymous namespace)::srcnn_backward_fma_kernel<3>"
+    assert resources.readable(f"void {kernel}(srcnn::cuda::BackwardParams)") == (
+        "srcnn_backward_fma, 9-3-5"
+    )
+
+
 def test_a_log_without_the_report_is_an_error(resources: ModuleType) -> None:
     with pytest.raises(ValueError, match="ptxas says nothing of k on sm_80: was it run with -v"):
         resources.parse("ptxas info    : Compiling entry function 'k' for 'sm_80'\n")

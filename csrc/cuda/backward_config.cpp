@@ -61,36 +61,42 @@ void lay_out(const BackwardShape& shape, BackwardConfig& config, int gap) {
   }
 }
 
-// Cycles of one thread per pixel whose gradients are added up, halos and idle threads included: a multiply-add, or 4 bytes of
-// weights on their way from L2, is one; and what one block alone leaves idle at its barriers.
+// Cycles of a multiprocessor per pixel whose gradients are added up, halos and idle threads included, as far as arithmetic
+// says.
 double estimated_cost(const BackwardShape& shape, const BackwardConfig& config) {
+  constexpr double kLatency = 600;  // of a chunk of weights from L2 and its two barriers
+  constexpr double kBarriers = 12 * 150;
   const int c = shape.channels, k = shape.kernel2, taps2 = k * k, rows = config.rows;
   const BackwardWanted& wanted = shape.wanted;
-  const auto rounds = [](int tasks) { return static_cast<double>(ceil_div(tasks, kBackwardThreads)); };
+  const BackwardChunks& chunks = config.chunks;
+  const auto rounds = [](int tasks) { return static_cast<int>(ceil_div(tasks, kBackwardThreads)); };
   const int quads = config.strip_width / kQuad;
   const int quads1 = quads + 2 * config.halo1 / kQuad, quads2 = quads + 2 * config.halo2 / kQuad;
   const int quads_grad1 = quads + 2 * config.input_halo / kQuad;
   const double part = static_cast<double>(ceil_div(rows, kBackwardSplits)) * quads;  // quads of a split
-  double cycles = 0, reload = 0;
-  cycles += rounds(rows * quads1 * (kWidth1 / 8)) * 32 * 81 * c;
-  if (wanted.hidden2()) cycles += rounds(rows * quads2 * (kWidth2 / 8)) * 32 * kWidth1 * taps2;
-  if (wanted.weight3) cycles += rounds(kWidth2 * kKernel3 * c) * rows * quads * 20;
-  if (wanted.grad2()) cycles += rounds(rows * quads2 * (kWidth2 / 8)) * 32 * kTaps3 * c;
-  const int per_thread = 4 * channels2_per_thread(k);  // pairs of channels
-  if (wanted.weight2) {
-    cycles += rounds(kBackwardSplits * k * kWidth1 * kWidth2 / per_thread) * part * kQuad * k * per_thread;
-  }
-  if (wanted.grad1()) cycles += rounds(rows * quads_grad1 * (kWidth1 / 8)) * 32 * kWidth2 * taps2;
-  if (wanted.weight1) cycles += rounds(kBackwardSplits * 16 * kKernel1 * c) * part * kQuad * 4 * kKernel1;
-  if (wanted.input) cycles += rounds(rows * quads * 8 * c) * 81 * 8 * kQuad * 2;
-  const double floats = 1.0 / kBackwardThreads;
-  if (config.chunks.weight1 < kKernel1 * c) reload += 81.0 * c * kWidth1 * floats * (wanted.input ? 2 : 1);
-  if (config.chunks.weight2 < kWidth1) reload += 2048.0 * taps2 * floats;
-  if (config.chunks.transposed2 < kWidth2) reload += 2048.0 * taps2 * floats;
-  const double barriers = 16 * 300;
-  const double warps = config.blocks_per_sm * kBackwardThreads / 32.0;
+
+  double products = 0, passes = 0;  // of a thread; chunks of weights
+  const auto layer = [&](int tasks, int units, int chunk, double unit_products) {
+    products += rounds(tasks) * units * unit_products;
+    if (chunk < units) passes += rounds(tasks) * static_cast<double>(units / chunk);
+  };
+  layer(rows * quads1 * (kWidth1 / 8), kKernel1 * c, chunks.weight1, 32 * kKernel1);
+  if (wanted.hidden2()) layer(rows * quads2 * (kWidth2 / 8), kWidth1, chunks.weight2, 32 * taps2);
+  if (wanted.weight3) products += rounds(kWidth2 * kKernel3 * c) * rows * quads * 20;
+  if (wanted.grad2()) products += rounds(rows * quads2 * (kWidth2 / 8)) * 32 * kTaps3 * c;
+  const int pairs = 4 * channels2_per_thread(k);  // of channels, of a thread
+  if (wanted.weight2) products += rounds(kBackwardSplits * k * kWidth1 * kWidth2 / pairs) * part * kQuad * k * pairs;
+  if (wanted.grad1()) layer(rows * quads_grad1 * (kWidth1 / 8), kWidth2, chunks.transposed2, 32 * taps2);
+  if (wanted.weight1) products += rounds(kBackwardSplits * 16 * kKernel1 * c) * part * kQuad * 4 * kKernel1;
+  // The rows' gradients come from shared memory half as fast as they would have to.
+  if (wanted.input) layer(rows * quads * 8 * c, kKernel1 * c, chunks.weight1, 2.0 * 8 * kQuad * kKernel1 / c);
+
+  // A warp's product takes a quarter of a cycle. While one block waits, another may go on.
+  const double blocks = config.blocks_per_sm, warps = kBackwardThreads / 32.0;
+  const double busy = products * warps / 4 * (1.0 + 4.0 / (blocks * warps));
+  const double cycles = busy + (passes * kLatency + kBarriers) / (blocks * blocks);
   const double strips = static_cast<double>(ceil_div(shape.width, config.strip_width));
-  return (cycles + 8 * reload + barriers) * (1.0 + 4.0 / warps) * strips / (rows * static_cast<double>(shape.width));
+  return cycles * strips / (rows * static_cast<double>(shape.width));
 }
 
 }  // namespace
@@ -112,8 +118,7 @@ BackwardConfig choose_backward_config(const BackwardShape& shape, const DeviceLi
     if (strip_width > kQuad && strip_width - kQuad >= shape.width) break;  // the one before had room for all columns
     for (const int rows : {8, 6, 4, 3, 2, 1}) {
       if (rows > 1 && rows - 1 >= shape.height) continue;
-      for (const int few : {8, 4, 2, 1}) {
-        // Weights that are needed more often stay first.
+      for (const int few : {16, 8, 4, 2, 1}) {
         for (int resident = 0; resident < 8; ++resident) {
           BackwardConfig config{};
           config.strip_width = strip_width;
