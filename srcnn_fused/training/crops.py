@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,14 +102,28 @@ class CropSampler:
         width = self._widths[image]
         columns = width - (self.crop + 2 * self.margin) + 1
         corner = self._starts[image] + position // columns * width + position % columns
-        index = self._rows[orientation] * width[:, None, None] + self._columns[orientation]
-        index += corner[:, None, None]
         planes = self._channels * self._planes[image, None]
-        index = index[:, None] + planes[:, :, None, None]
+
+        # From here on arrays of the crops' size, for which NumPy and tensors read alike.
+        view = self._view
+        turned = view(orientation)
+        index = view(self._rows)[turned] * view(width)[:, None, None]
+        index += view(self._columns)[turned]
+        index += view(corner)[:, None, None]
+        index = index[:, None] + view(planes)[:, :, None, None]
         inner = slice(self.margin, self.margin + self.crop)
-        x = self._enlarged.take(index)
-        target = self._truth.take(index[..., inner, inner]).to(torch.float32).div_(255)
-        return x.to(self.device), target.to(self.device)
+        x = torch.as_tensor(view(self._enlarged)[index])
+        target = torch.as_tensor(view(self._truth)[index[..., inner, inner]])
+        return x.to(self.device), target.to(self.device, torch.float32).div_(255)
+
+    @staticmethod
+    def _view(tensor: Tensor) -> Any:
+        """On the CPU as NumPy's, which gathers in one thread.
+
+        Work of a tenth of a millisecond is not worth a thread pool, which waits for its last thread
+        however long a busy machine keeps that one from running: 23 ms a batch instead of 4.
+        """
+        return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
     def batch(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """:meth:`draw` and :meth:`cut`."""

@@ -69,6 +69,8 @@ class Workers:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
+        if self.size == 1:
+            return flag
         count = torch.tensor([float(flag)], device=self.device)
         self.sum_([count])
         return bool(count.item())
