@@ -43,15 +43,19 @@ def find(name_or_path: str | os.PathLike[str], scale: int | None = None) -> Path
     """The file behind a shipped name or a path.
 
     With a scale, a network's name will do: find("9-1-5", scale=3) is find("9-1-5-x3"), and
-    find("9-1-5-rgb", scale=3) is find("9-1-5-x3-rgb").
+    find("9-1-5-rgb", scale=3) is find("9-1-5-x3-rgb") (or "9-1-5-rgb-x3", as training names it).
 
     Raises:
         FileNotFoundError: neither a shipped model nor a file.
     """
     name = os.fspath(name_or_path)
     shipped = list_pretrained()
-    network, rgb = (name[: -len(_RGB)], _RGB) if name.endswith(_RGB) else (name, "")
-    for candidate in (name, f"{network}-x{scale}{rgb}") if scale is not None else (name,):
+    candidates = [name]
+    if scale is not None:
+        candidates.append(f"{name}-x{scale}")
+        if name.endswith(_RGB):
+            candidates.append(f"{name[: -len(_RGB)]}-x{scale}{_RGB}")
+    for candidate in candidates:
         if candidate in shipped:
             return _FOLDER / f"{candidate}.safetensors"
     path = Path(name)
