@@ -57,6 +57,17 @@ def test_srcnn_equals_the_float64_reference(case: Case, isa: str, algorithm: str
     torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=TOLERANCES[algorithm])
 
 
+@pytest.mark.parametrize("case", CASES[::6], ids=lambda case: case.name)
+def test_srcnn_by_pixels_equals_the_float64_reference(
+    case: Case, isa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRCNN_FUSED_CPU_ALGO", "pixels")
+    with torch.no_grad():
+        actual = functional.srcnn(*case.tensors(), **case.options, backend="fused")
+    tolerance = TOLERANCES["winograd"]
+    torch.testing.assert_close(actual.double(), expected(case), rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize("threads", [2, 5])
 @pytest.mark.parametrize("kernel2", [1, 3, 5])
 @pytest.mark.parametrize("shape", [(1, 41, 77), (2, 3, 150), (7, 5, 6)], ids=str)
@@ -110,7 +121,7 @@ def test_an_unusable_instruction_set_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_an_unknown_algorithm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SRCNN_FUSED_CPU_ALGO", "fft")
-    message = "SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, got 'fft'"
+    message = "SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, pixels, got 'fft'"
     with pytest.raises(RuntimeError, match=message):
         functional.srcnn(*Case(1, 1, "zeros", None, "matlab", (1, 2, 2)).tensors())
 

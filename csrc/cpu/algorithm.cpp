@@ -4,9 +4,11 @@
 #include <atomic>
 #include <bit>
 #include <cstdlib>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
+#include "backward_engine.h"
 #include "engine.h"
 #include "winograd_engine.h"
 
@@ -32,9 +34,12 @@ bool any_huge(const T* values, int64_t count, int64_t stride) {
   return huge != 0;
 }
 
-// What either algorithm costs, in vector multiply-adds. Both make whole vectors, of pixels or of tiles, and Winograd whole rows
-// of tiles from two rows above the image: on small images that decides, with the time that its weights take. Per pixel and for
-// one channel, the figures for Winograd are its multiply-adds and what the transforms were measured to add; with them the
+// Columns up to which vectors of channels are looked at. Beyond, vectors of tiles are mostly full.
+constexpr int64_t kWidestByPixels = 160;
+
+// What an algorithm costs, in vector multiply-adds. The first two make whole vectors, of pixels or of tiles, and Winograd whole
+// rows of tiles from two rows above the image: on small images that decides, with the time that its weights take. Per pixel and
+// for one channel, the figures for Winograd are its multiply-adds and what the transforms were measured to add; with them the
 // measured ratios of 9-1-5 to 9-5-5 from 8x8 to 1000x6 pixels are met within a fifth.
 double direct_cost(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa) {
   const int64_t lanes = engine_for(isa).lanes, columns = width + kKernel3 - 1;
@@ -42,7 +47,7 @@ double direct_cost(int kernel2, int64_t channels, int64_t height, int64_t width,
   return static_cast<double>(height * ((columns + lanes - 1) / lanes)) * per_pixel;
 }
 
-double winograd_cost(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa) {
+double winograd_cost(int kernel2, int64_t channels, int64_t batch, int64_t height, int64_t width, Isa isa) {
   const int64_t lanes = winograd_engine_for(isa).lanes;
   const int64_t tiles = (width + kKernel3 - 1 + kTile - 1) / kTile + (kernel2 > 1 ? 1 : 0);
   const int64_t rows = (height + kKernel3 / 2 + kTile - 1) / kTile * kTile;
@@ -52,7 +57,20 @@ double winograd_cost(int kernel2, int64_t channels, int64_t height, int64_t widt
   const double conv2 = kernel2 == 1 ? 2048 : kernel2 == 3 ? 5900 : 10500;
   // Scalar code, while vectors of half the size pass twice as fast.
   const double weights = (lanes >= 16 ? 1 : 2) * (1.5e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.2e6 : 2.6e6));
-  return static_cast<double>(rows * kTile * ((tiles + lanes - 1) / lanes)) * (conv1 + conv2 + 900 * c) + weights;
+  return static_cast<double>(rows * kTile * ((tiles + lanes - 1) / lanes)) * (conv1 + conv2 + 900 * c) +
+         weights / static_cast<double>(batch);
+}
+
+// No vector is wasted, but whole tiles are made. The figures are what one thread took from 8x8 to 160x160 pixels.
+double pixels_cost(int kernel2, int64_t channels, int64_t batch, int64_t height, int64_t width, Isa isa) {
+  const int64_t lanes = backward_engine_for(isa).lanes;
+  const int64_t pixels = (height + kTile - 1) / kTile * kTile * ((width + kTile - 1) / kTile * kTile);
+  const auto c = static_cast<double>(channels);
+  const double conv1 = lanes >= 16 ? 1800 * c : 2700 * c;
+  const double conv2 = kernel2 == 1 ? 2200 : kernel2 == 3 ? 6200 : 12000;
+  const double weights = 0.6e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.5e5 : 6.5e5);
+  return static_cast<double>(pixels) * (conv1 + conv2 + 1000 * c) / static_cast<double>(lanes) +
+         weights / static_cast<double>(batch);
 }
 
 bool any_huge(const ConvWeights& conv) {
@@ -62,19 +80,25 @@ bool any_huge(const ConvWeights& conv) {
 
 }  // namespace
 
-const char* algorithm_name(Algorithm algorithm) { return algorithm == Algorithm::kWinograd ? "winograd" : "direct"; }
+const char* algorithm_name(Algorithm algorithm) {
+  return algorithm == Algorithm::kDirect ? "direct" : algorithm == Algorithm::kWinograd ? "winograd" : "pixels";
+}
 
-Algorithm selected_algorithm(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa) {
+Algorithm selected_algorithm(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa, int64_t batch) {
   const char* wanted = std::getenv("SRCNN_FUSED_CPU_ALGO");
   const std::string name = wanted == nullptr || *wanted == '\0' ? "auto" : wanted;
   if (name == "direct") return Algorithm::kDirect;
   if (name == "winograd") return Algorithm::kWinograd;
+  if (name == "pixels") return Algorithm::kPixels;
   if (name != "auto") {
-    throw std::runtime_error("SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, got '" + name + "'");
+    throw std::runtime_error("SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, pixels, got '" + name + "'");
   }
-  return winograd_cost(kernel2, channels, height, width, isa) < direct_cost(kernel2, channels, height, width, isa)
-             ? Algorithm::kWinograd
-             : Algorithm::kDirect;
+  const double direct = direct_cost(kernel2, channels, height, width, isa);
+  const double winograd = winograd_cost(kernel2, channels, batch, height, width, isa);
+  const double pixels = width > kWidestByPixels ? std::numeric_limits<double>::infinity()
+                                                : pixels_cost(kernel2, channels, batch, height, width, isa);
+  if (direct <= winograd && direct <= pixels) return Algorithm::kDirect;
+  return winograd <= pixels ? Algorithm::kWinograd : Algorithm::kPixels;
 }
 
 std::vector<bool> fit_for_winograd(const ForwardProblem& problem, const BFloat16Images* sixteen, const Threads& threads) {

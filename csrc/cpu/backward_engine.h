@@ -75,8 +75,8 @@ struct PartialLayout {
   int64_t size;
 };
 
-// How far back the gradients that are wanted reach.
-enum class Depth { kBias3, kConv3, kConv2, kConv1 };
+// How far back the gradients that are wanted reach; kForward: there are none, the output is wanted (pixel_forward.h).
+enum class Depth { kForward, kBias3, kConv3, kConv2, kConv1 };
 
 struct BackwardPlan {
   const BackwardProblem* problem;
@@ -84,6 +84,7 @@ struct BackwardPlan {
   const float *weight1, *weight2;                       // of the forward, [channel / block][row][tap][block]
   const float *weight2_turned, *weight3_turned;         // of the gradients of their inputs, likewise
   const float *weight2_points, *weight2_turned_points;  // of a 3x3 or 5x5 conv2: [point], each packed as a kernel of 1x1
+  const float* weight3;                                 // the forward only: [c][ky][kx][32]
   const float* weight1_points;      // [channel / block][horizontal point][term][vertical point][block], see tiled_conv1.h
   bool conv1_by_tiles;              // weights that are finite, and far from overflow
   const float* weight1_spread;      // [c][channel][kx][ky], see input_gradient.h
@@ -98,11 +99,14 @@ struct BackwardEngine {
   int tile_block1;     // channels in a block of conv1's points
   int block1, block2;  // channels in a block of the weights that lead to 64 and to 32 channels
   int spread_columns;  // columns that input_gradient.h works on at once
-  // The kernels of conv2, [ky][kx][count], at the points of its tiles, [point][count].
-  void (*tile_weights)(int kernel2, const float* taps, int64_t count, float* points);
+  // Kernels of conv2, [ky][kx][count], at the points of its tiles, each point_stride behind the one before.
+  void (*tile_weights)(int kernel2, const float* taps, int64_t count, float* points, int64_t point_stride);
   // Adds the tile's terms to `partial`, and writes its pixels of grad_input. A workspace is 64-byte aligned, zero where it was
   // never written.
   void (*run_tile)(const BackwardPlan& plan, int64_t image, const BackwardTile& tile, float* workspace, float* partial);
+  // The forward by the backward's means.
+  void (*forward_region)(const BackwardPlan& plan, int64_t image, const Region& region, const ImageView<float>& output,
+                         float* workspace);
 };
 
 extern const BackwardEngine kAvx512BackwardEngine;

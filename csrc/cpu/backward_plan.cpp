@@ -72,7 +72,8 @@ BackwardTiling plan_backward_tiling(const BackwardProblem& problem) {
   return tiling;
 }
 
-BackwardLayout plan_backward_layout(const BackwardProblem& problem, const BackwardEngine& engine, int64_t columns) {
+BackwardLayout plan_backward_layout(const BackwardProblem& problem, const BackwardEngine& engine, int64_t columns,
+                                    Depth depth) {
   const int kernel2 = problem.conv2.kernel_size;
   const int channels = static_cast<int>(problem.input.channels);
   const int halo1 = kKernel1 / 2, halo2 = kernel2 / 2, halo3 = kKernel3 / 2;
@@ -112,11 +113,17 @@ BackwardLayout plan_backward_layout(const BackwardProblem& problem, const Backwa
   const int ahead1 = static_cast<int>(2 * band2) + 2 * halo2 + kBand - 1;
   // Vectors of columns may begin at any of those that the last tile reads.
   layout.input = planes(ahead1 + kBand + kKernel1, channels, left_input, 2 * engine.lanes + kTile);
-  layout.grad = planes(kKernel3, channels, left1 + halo2 + 2 * halo3, 0);
   layout.hidden1 = pixels(ahead1, kWidth1, left1 + 2 * halo2);
-  layout.hidden2 = pixels(static_cast<int>(band2), kWidth2, left1 + halo2 + halo3);
-  layout.grad2 = pixels(static_cast<int>(2 * band2) + 2 * halo2 - 1, kWidth2, left2);
-  layout.grad1 = pixels(static_cast<int>(band2) + kBand - 1, kWidth1, left1 + halo2);
+  if (depth == Depth::kForward) {
+    layout.hidden2 = pixels(static_cast<int>(band2) + kKernel3 - 1, kWidth2, halo3);
+  } else {
+    layout.hidden2 = pixels(static_cast<int>(band2), kWidth2, left1 + halo2 + halo3);
+    layout.grad = planes(kKernel3, channels, left1 + halo2 + 2 * halo3, 0);
+    layout.grad2 = pixels(static_cast<int>(2 * band2) + 2 * halo2 - 1, kWidth2, left2);
+    layout.grad1 = pixels(static_cast<int>(band2) + kBand - 1, kWidth1, left1 + halo2);
+    if (replicate) layout.grad_sums = planes(kKernel3, channels, layout.grad.left, 0);
+    if (replicate && kernel2 > 1) layout.grad2_sums = pixels(kernel2, kWidth2, left2);
+  }
   const int64_t tiles1 = ceil_div(columns + 2 * (left1 + 2 * halo2), kTile), terms1 = int64_t{kConv1Terms} * channels;
   layout.conv1.columns = place(kConv1ColumnPoints * (kTile * tiles1 + kKernel1 - 1));
   layout.conv1.points = place(kConv1TilePoints * terms1 * tiles1);
@@ -131,8 +138,6 @@ BackwardLayout plan_backward_layout(const BackwardProblem& problem, const Backwa
     layout.conv2.half = place(side * tiles * std::max<int64_t>(kTile * kWidth1, side * kWidth2));
     layout.conv2.sums = place(problem.grad2.weight ? side * side * kWidth1 * kWidth2 : 0);
   }
-  if (replicate) layout.grad_sums = planes(kKernel3, channels, layout.grad.left, 0);
-  if (replicate && kernel2 > 1) layout.grad2_sums = pixels(kernel2, kWidth2, left2);
   if (input_wanted) {
     layout.grad1_planes = planes(1, kWidth1, 2 * halo1, engine.spread_columns);
     layout.spread = planes(kKernel1, channels, halo1, engine.spread_columns);

@@ -36,7 +36,7 @@ BackwardTiling plan_backward_tiling(const BackwardProblem& problem);
 // The widest piece of a tile: wider ones are worked on piece after piece.
 int64_t widest_piece(int kernel2, bool input_wanted);
 
-BackwardLayout plan_backward_layout(const BackwardProblem& problem, const BackwardEngine& engine, int64_t columns);
+BackwardLayout plan_backward_layout(const BackwardProblem& problem, const BackwardEngine& engine, int64_t columns, Depth depth);
 
 PartialLayout plan_partial(const BackwardProblem& problem);
 

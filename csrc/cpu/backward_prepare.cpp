@@ -50,6 +50,12 @@ std::vector<float> pack_of_pixels(int channels, int block, int taps, int inputs,
   return packed;
 }
 
+// conv3 for pixel_forward.h: [out][ky][kx][in].
+std::vector<float> pack_of_pixels(const ConvWeights& conv) {
+  return pack_of_pixels(conv.out_channels, 1, conv.kernel_size * conv.kernel_size, conv.in_channels, 1,
+                        [&](int channel, int input) { return conv.weight + offset_of(conv, channel, input, 0, 0); });
+}
+
 // The transpose of a convolution, from the planes of its output's gradient to its input's channels: the kernel turned around.
 std::vector<float> pack_turned_of_planes(const ConvWeights& conv, int block) {
   const int k = conv.kernel_size;
@@ -58,25 +64,16 @@ std::vector<float> pack_turned_of_planes(const ConvWeights& conv, int block) {
   });
 }
 
-// conv2's kernels at the points of its tiles, each point packed as a kernel of one tap; weight(tap, channel) is where the
-// kernel begins, and step how its taps follow.
-template <class Weight>
-std::vector<float> pack_points(const BackwardEngine& engine, int kernel2, int channels, int block, int inputs, int step,
-                               const Weight& weight) {
+// The same kernels at the points of their tiles, each point packed as a kernel of one tap.
+std::vector<float> pack_points(const BackwardEngine& engine, int kernel2, const std::vector<float>& packed, int channels,
+                               int block) {
   const int taps = kernel2 * kernel2, points = (kTile + kernel2 - 1) * (kTile + kernel2 - 1);
-  const size_t count = static_cast<size_t>(channels) * inputs;
-  std::vector<float> kernels(count * taps), packed(count * points);
-  float* to = kernels.data();
-  for (int begin = 0; begin < channels; begin += block) {
-    for (int input = 0; input < inputs; ++input) {
-      for (int channel = begin; channel < begin + block; ++channel, ++to) {
-        const float* const from = weight(channel, input);
-        for (int tap = 0; tap < taps; ++tap) to[tap * count] = from[step * tap];
-      }
-    }
+  const int64_t all = static_cast<int64_t>(packed.size()) / taps, count = all / channels * block;
+  std::vector<float> transformed(static_cast<size_t>(all * points));
+  for (int64_t first = 0; first < all; first += count) {
+    engine.tile_weights(kernel2, packed.data() + first * taps, count, transformed.data() + first, all);
   }
-  engine.tile_weights(kernel2, kernels.data(), static_cast<int64_t>(count), packed.data());
-  return packed;
+  return transformed;
 }
 
 // conv1 at the points of its tiles, as tiled_conv1.h reads it.
@@ -135,39 +132,45 @@ void unpack(const float* sums, int channels, int rows, int taps, float* weight, 
 }  // namespace
 
 PreparedBackward::PreparedBackward(const BackwardProblem& problem, const BackwardEngine& engine, const BackwardTiling& tiling)
-    : weight1_(pack_of_planes(problem.conv1, engine.block1)) {
+    : PreparedBackward(problem, engine, wanted_depth(problem),
+                       std::min(tiling.out_width, widest_piece(problem.conv2.kernel_size, tiling.input_wanted))) {}
+
+PreparedBackward::PreparedBackward(const BackwardProblem& problem, const BackwardEngine& engine, Depth depth,
+                                   int64_t piece_columns)
+    : weight1_(pack_of_planes(problem.conv1, engine.block1)),
+      weight1_points_(pack_conv1_points(problem.conv1, engine.tile_block1)) {
   const ConvWeights& conv2 = problem.conv2;
-  const Depth depth = wanted_depth(problem);
   const int k2 = conv2.kernel_size, taps2 = k2 * k2;
   const auto kernel = [&](int channel, int input) { return conv2.weight + offset_of(conv2, channel, input, 0, 0); };
   const auto last_tap = [&](int channel, int input) { return conv2.weight + offset_of(conv2, input, channel, k2 - 1, k2 - 1); };
   weight2_ = pack_of_pixels(kWidth2, engine.block2, taps2, kWidth1, 1, kernel);
-  if (k2 > 1) weight2_points_ = pack_points(engine, k2, kWidth2, engine.block2, kWidth1, 1, kernel);
+  if (k2 > 1) weight2_points_ = pack_points(engine, k2, weight2_, kWidth2, engine.block2);
   if (depth >= Depth::kConv1) {
     weight2_turned_ = pack_of_pixels(kWidth1, engine.block1, taps2, kWidth2, -1, last_tap);
-    if (k2 > 1) weight2_turned_points_ = pack_points(engine, k2, kWidth1, engine.block1, kWidth2, -1, last_tap);
+    if (k2 > 1) weight2_turned_points_ = pack_points(engine, k2, weight2_turned_, kWidth1, engine.block1);
   }
   if (depth >= Depth::kConv2) weight3_turned_ = pack_turned_of_planes(problem.conv3, engine.block2);
-  if (tiling.input_wanted) weight1_spread_ = pack_spread(problem.conv1);
-  if (depth >= Depth::kConv3) weight1_points_ = pack_conv1_points(problem.conv1, engine.tile_block1);
+  if (depth == Depth::kForward) weight3_ = pack_of_pixels(problem.conv3);
+  if (problem.grad_input.data) weight1_spread_ = pack_spread(problem.conv1);
   plan_.problem = &problem;
   plan_.depth = depth;
-  plan_.conv1_by_tiles = std::none_of(weight1_.begin(), weight1_.end(), is_huge);
+  plan_.conv1_by_tiles = std::none_of(weight1_.begin(), weight1_.end(), [](float w) { return is_huge(w); });
   plan_.weight1 = weight1_.data();
   plan_.weight1_points = weight1_points_.data();
   plan_.weight2 = weight2_.data();
   plan_.weight2_turned = weight2_turned_.data();
   plan_.weight2_points = weight2_points_.data();
   plan_.weight2_turned_points = weight2_turned_points_.data();
+  plan_.weight3 = weight3_.data();
   plan_.weight3_turned = weight3_turned_.data();
   plan_.weight1_spread = weight1_spread_.data();
   plan_.partial = plan_partial(problem);
-  plan_.piece_columns = std::min(tiling.out_width, widest_piece(problem.conv2.kernel_size, tiling.input_wanted));
-  plan_.layout = plan_backward_layout(problem, engine, plan_.piece_columns);
+  plan_.piece_columns = piece_columns;
+  plan_.layout = plan_backward_layout(problem, engine, piece_columns, depth);
   if (problem.scale > 1) {
     const double scale = static_cast<double>(problem.scale);
-    plan_.rows = rows_.emplace(problem.bicubic, problem.input.height, tiling.out_height, scale).view();
-    plan_.columns = columns_.emplace(problem.bicubic, problem.input.width, tiling.out_width, scale).view();
+    plan_.rows = rows_.emplace(problem.bicubic, problem.input.height, problem.scale * problem.input.height, scale).view();
+    plan_.columns = columns_.emplace(problem.bicubic, problem.input.width, problem.scale * problem.input.width, scale).view();
   }
 }
 

@@ -19,6 +19,7 @@
 #include "backward_engine.h"
 #include "backward_replay.h"
 #include "input_gradient.h"
+#include "pixel_forward.h"
 #include "pixels.h"
 
 namespace srcnn::cpu {
@@ -322,9 +323,9 @@ void run_tile(const BackwardPlan& plan, int64_t image, const BackwardTile& tile,
 }
 
 template <class S>
-void tile_conv2_weights(int kernel2, const float* taps, int64_t count, float* points) {
-  if (kernel2 == 3) return tile_weights<S, Winograd<kTile, 3>>(taps, count, points);
-  tile_weights<S, Winograd<kTile, 5>>(taps, count, points);
+void tile_conv2_weights(int kernel2, const float* taps, int64_t count, float* points, int64_t point_stride) {
+  if (kernel2 == 3) return tile_weights<S, Winograd<kTile, 3>>(taps, count, points, point_stride);
+  tile_weights<S, Winograd<kTile, 5>>(taps, count, points, point_stride);
 }
 
 template <class S>
@@ -335,7 +336,8 @@ constexpr BackwardEngine make_backward_engine() {
           kPixelBlock<S, kWidth2>,
           S::kSpreadVectors * S::kLanes,
           &tile_conv2_weights<S>,
-          &run_tile<S>};
+          &run_tile<S>,
+          &pixel_forward_region<S>};
 }
 
 }  // namespace srcnn::cpu

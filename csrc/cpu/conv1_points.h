@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "../srcnn.h"
+#include "target.h"
 #include "winograd_transform.h"
 
 namespace srcnn::cpu {
@@ -20,7 +21,7 @@ inline constexpr int kConv1ColumnPoints = kConv1Groups * kConv1SidePoints;  // o
 
 // NaN, infinity, and what could overflow in sums of transformed values only. (Integers, so that compilers use vectors.)
 inline constexpr float kHugeInput = 1e15f;
-inline bool is_huge(float value) {
+SRCNN_INLINE bool is_huge(float value) {  // (inlined: see target.h)
   return (std::bit_cast<uint32_t>(value) & 0x7fffffffu) > std::bit_cast<uint32_t>(kHugeInput);
 }
 

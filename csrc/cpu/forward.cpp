@@ -1,8 +1,12 @@
 // The driver of the fused forward: choose the algorithm, plan, pack the weights, let each worker take strip after strip.
+#include <algorithm>
 #include <memory>
 #include <vector>
 
 #include "algorithm.h"
+#include "backward_engine.h"
+#include "backward_plan.h"
+#include "backward_prepare.h"
 #include "engine.h"
 #include "jobs.h"
 #include "kernels.h"
@@ -12,6 +16,7 @@
 #include "vec_generic.h"
 #include "winograd_engine.h"
 #include "winograd_plan.h"
+#include "workspace.h"
 
 namespace srcnn::cpu {
 namespace {
@@ -77,17 +82,52 @@ void forward_winograd(const Forward& forward, const Enlargement& enlargement, co
   });
 }
 
+// Strips as wide as the backward's pieces with their halo; segments of whole tiles, enough of them for all threads.
+Tiling plan_pixel_tiling(const ForwardProblem& problem, int64_t images, int threads) {
+  const int64_t width = problem.output.width, height = problem.output.height;
+  const int64_t widest = widest_piece(problem.conv2.kernel_size, false) - kKernel3 + 1;
+  const auto ceil_div = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
+  const int64_t strip_width = round_up(ceil_div(width, ceil_div(width, widest)), kTile);
+  const int64_t strips = ceil_div(width, strip_width);
+  const int64_t wanted = ceil_div(4 * threads, images * strips), most = std::max<int64_t>(1, height / 16);
+  const int64_t segment_height = round_up(ceil_div(height, std::min(wanted, most)), kTile);
+  return {width, height, strip_width, segment_height, strips, ceil_div(height, segment_height)};
+}
+
+void forward_pixels(const ForwardProblem& problem, const std::vector<int64_t>& images, Isa isa, const Threads& threads) {
+  BackwardProblem replayed;  // of which nothing but its forward is asked for
+  replayed.input = problem.input;
+  replayed.conv1 = problem.conv1;
+  replayed.conv2 = problem.conv2;
+  replayed.conv3 = problem.conv3;
+  replayed.scale = problem.scale;
+  replayed.bicubic = problem.bicubic;
+  replayed.padding = problem.padding;
+  const BackwardEngine& engine = backward_engine_for(isa);
+  const Tiling tiling = plan_pixel_tiling(problem, static_cast<int64_t>(images.size()), threads.count);
+  const PreparedBackward prepared(replayed, engine, Depth::kForward,
+                                  std::min(problem.output.width, tiling.strip_width + kKernel3 - 1));
+  const BackwardPlan& plan = prepared.plan();
+  run_jobs(tiling, images, plan.layout.size, threads, [&](int64_t image, const Region& region, float* workspace) {
+    engine.forward_region(plan, image, region, problem.output, workspace);
+  });
+}
+
 void run_forward(const Forward& forward, const Threads& threads) {
   const ForwardProblem& problem = forward.problem;
   const Isa isa = selected_isa();
   const ImageView<float>& output = problem.output;
-  const Algorithm algorithm = selected_algorithm(problem.conv2.kernel_size, output.channels, output.height, output.width, isa);
+  if (output.batch == 0) return;
+  const Algorithm algorithm =
+      selected_algorithm(problem.conv2.kernel_size, output.channels, output.height, output.width, isa, output.batch);
   std::vector<bool> fit(static_cast<size_t>(output.batch), false);
   if (algorithm == Algorithm::kWinograd) fit = fit_for_winograd(problem, forward.sixteen, threads);
   std::vector<int64_t> direct, winograd;
   for (int64_t image = 0; image < output.batch; ++image) {
     (fit[static_cast<size_t>(image)] ? winograd : direct).push_back(image);
   }
+  // The pixels' rows are read by the backward's code, which knows float only.
+  if (algorithm == Algorithm::kPixels && forward.sixteen == nullptr) return forward_pixels(problem, direct, isa, threads);
   const Enlargement enlargement(problem);
   if (!winograd.empty()) forward_winograd(forward, enlargement, winograd, isa, threads);
   if (!direct.empty()) forward_direct(forward, enlargement, direct, isa, threads);

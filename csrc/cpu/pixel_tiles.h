@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "conv1_points.h"
 #include "target.h"
 #include "winograd_tile.h"
 
@@ -65,11 +66,13 @@ __attribute__((noinline)) void tile_inverse_rows(const float* products, int tile
 }
 
 // And along one row of `pixels` pixels, with bias and ReLU unless bias is null (a gradient). half: the row of the first tile.
-// Returns whether all is finite: a tile smears one NaN or infinity over its pixels.
+// Returns whether all is finite and far below kHugeInput: a tile smears one NaN or infinity, or the rounding error of a huge
+// value, over its pixels.
 template <class S, class W, int kChannels>
 __attribute__((noinline)) bool tile_inverse_columns(const float* half, const float* bias, int pixels, float* out) {
   using Vec = typename S::Vec;
-  Vec zeros = S::set1(0.0f);  // until 0 times something is not
+  constexpr float kScale = 1e38f / kHugeInput;  // so that sums overflow
+  Vec scaled = S::set1(0.0f);
   for (int x = 0; x < pixels; x += kTile, half += kTile * W::kPoints * kChannels, out += kTile * kChannels) {
     for (int c = 0; c < kChannels; c += S::kLanes) {
       Vec m[W::kPoints], y[kTile];
@@ -78,16 +81,16 @@ __attribute__((noinline)) bool tile_inverse_columns(const float* half, const flo
       transform_output<S, W>(m, y);
       SRCNN_UNROLL
       for (int i = 0; i < kTile; ++i) {
-        zeros = S::fma(y[i], S::set1(0.0f), zeros);
+        scaled = S::fma(y[i], S::set1(kScale), scaled);
         if (bias) y[i] = S::relu(S::add(y[i], S::load(bias + c)));
         if (x + i < pixels) S::store(out + i * kChannels + c, y[i]);
       }
     }
   }
   float lanes[S::kLanes];
-  S::store(lanes, zeros);
+  S::store(lanes, scaled);
   for (int i = 0; i < S::kLanes; ++i) {
-    if (lanes[i] != 0.0f) return false;
+    if (lanes[i] * 0.0f != 0.0f) return false;  // infinite or NaN
   }
   return true;
 }
@@ -158,9 +161,9 @@ __attribute__((noinline)) void tile_weight_gradient(const float* sums, int64_t p
   }
 }
 
-// G g G^T of `count` kernels side by side. taps: [ky][kx][count]; points: [point][count].
+// G g G^T of `count` kernels side by side. taps: [ky][kx][count]; points at their stride.
 template <class S, class W>
-__attribute__((noinline)) void tile_weights(const float* taps, int64_t count, float* points) {
+__attribute__((noinline)) void tile_weights(const float* taps, int64_t count, float* points, int64_t point_stride) {
   using Vec = typename S::Vec;
   constexpr int n = W::kPoints;
   const auto transform = [](const Vec* g, Vec* out) __attribute__((always_inline)) {
@@ -189,7 +192,7 @@ __attribute__((noinline)) void tile_weights(const float* taps, int64_t count, fl
       for (int kx = 0; kx < W::kR; ++kx) g[kx] = half[kx][q];
       transform(g, out);
       SRCNN_UNROLL
-      for (int p = 0; p < n; ++p) S::store(points + (p * n + q) * count + c, out[p]);
+      for (int p = 0; p < n; ++p) S::store(points + (p * n + q) * point_stride + c, out[p]);
     }
   }
 }

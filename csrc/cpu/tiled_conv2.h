@@ -31,7 +31,7 @@ class TiledConv2 {
   static int64_t inputs_of(int64_t pixels) { return int64_t{kTile} * tiles_of(pixels) + F2 - 1; }
 
   // relu(conv2 + bias) of a band of `count` rows of outputs. rows: all that a whole band reads, from the first output's first
-  // tap on. False where something is not finite, and out is not to be used.
+  // tap on. False where something is huge or not finite, and out is not to be used.
   bool convolve(const float* const* rows, int count, int pixels, float* const* out) const {
     return convolve<kWidth1, kWidth2>(rows, plan_.weight2_points, plan_.problem->conv2.bias, count, pixels, out);
   }

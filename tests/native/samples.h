@@ -42,7 +42,7 @@ inline std::string name_of(srcnn::cpu::Isa isa) { return srcnn::cpu::isa_name(is
 inline std::string name_of(srcnn::cpu::Algorithm algorithm) { return srcnn::cpu::algorithm_name(algorithm); }
 
 inline double tolerance_of(srcnn::cpu::Algorithm algorithm) {
-  return algorithm == srcnn::cpu::Algorithm::kWinograd ? kWinogradTolerance : kTolerance;
+  return algorithm == srcnn::cpu::Algorithm::kDirect ? kTolerance : kWinogradTolerance;
 }
 
 // ------------------------------------------------------------------------------------------------- values and networks

@@ -164,6 +164,27 @@ TEST_CASE("NaN reaches exactly the gradients that the definition says") {
   }
 }
 
+TEST_CASE("NaN in the image reaches exactly the gradients that the definition says") {
+  for (const int kernel2 : kKernels2) {
+    BackwardSample sample(kernel2, 1, Padding::kZeros, 1, Bicubic::kMatlab, 1, 24, 21);
+    sample.image.row(0, 0, 0)[1] = std::numeric_limits<double>::quiet_NaN();  // half of conv1's taps never see it
+    sample.features =
+        reference::features(sample.image, Bicubic::kMatlab, 1, Padding::kZeros, sample.net.conv1, sample.net.conv2);
+    sample.compute();
+    const auto& weight1 = sample.expected.conv1.weight;
+    CHECK(std::any_of(weight1.begin(), weight1.end(), [](double v) { return std::isnan(v); }));
+    CHECK(std::any_of(weight1.begin(), weight1.end(), [](double v) { return !std::isnan(v); }));
+    const Pixels input(Layout::kContiguous, sample.image), grad_output(Layout::kContiguous, sample.grad_output);
+    for (const cpu::Isa isa : cpu::usable_isas()) {
+      const IsaScope scope(isa);
+      GradientMemory memory(sample, kWeights);
+      cpu::srcnn_backward(memory.problem(sample, input, grad_output), serial(2));
+      INFO("9-", kernel2, "-5, ", name_of(isa));
+      CHECK(memory.worst_error(sample) <= kTolerance);
+    }
+  }
+}
+
 TEST_CASE("an unusable instruction set is an error, and no gradient is written") {
   const BackwardSample sample(1, 1, Padding::kZeros, 1, Bicubic::kMatlab, 1, 3, 4);
   GradientMemory memory(sample, kEverything);

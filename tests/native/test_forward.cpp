@@ -217,11 +217,11 @@ TEST_CASE("an unknown SRCNN_FUSED_CPU_ALGO is an error that names the known ones
   problem.output = output.view();
   const AlgorithmScope scope("fft");
   CHECK_THROWS_WITH_AS(cpu::srcnn_forward(problem, serial(1)),
-                       "SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, got 'fft'", std::runtime_error);
+                       "SRCNN_FUSED_CPU_ALGO must be one of auto, direct, winograd, pixels, got 'fft'", std::runtime_error);
   CHECK(output.same_bits(untouched));
 }
 
-TEST_CASE("left to itself, the forward takes Winograd for images and direct convolution for stamps") {
+TEST_CASE("left to itself, the forward takes Winograd for images and not for stamps") {
   unsetenv("SRCNN_FUSED_CPU_ALGO");
   for (const cpu::Isa isa : cpu::usable_isas()) {
     for (const int kernel2 : kKernels2) {
@@ -230,7 +230,10 @@ TEST_CASE("left to itself, the forward takes Winograd for images and direct conv
           const AlgorithmScope scope(name);
           INFO("9-", kernel2, "-5, ", channels, " channels, ", name_of(isa));
           CHECK(cpu::selected_algorithm(kernel2, channels, 540, 960, isa) == cpu::Algorithm::kWinograd);
-          CHECK(cpu::selected_algorithm(kernel2, channels, 8, 8, isa) == cpu::Algorithm::kDirect);
+          CHECK(cpu::selected_algorithm(kernel2, channels, 33, 33, isa, 16) == cpu::Algorithm::kPixels);
+          if (isa != cpu::Isa::kGeneric) {
+            CHECK(cpu::selected_algorithm(kernel2, channels, 4, 4, isa) == cpu::Algorithm::kDirect);
+          }
         }
       }
     }
