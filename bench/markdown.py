@@ -33,7 +33,8 @@ def table(result: Result) -> str:
     if kind not in _TABLES:
         raise UnknownKind(f"no table for a result of kind {kind!r}")
     lines = [*_TABLES[kind](result), "", f"{headline(result)}."]
-    warning = busy_warning(result)
+    # Errors and bytes do not depend on who else is at work.
+    warning = busy_warning(result) if "rounds" in result["settings"] else None
     return "\n".join([*lines, f"**{warning}**"] if warning else lines)
 
 
@@ -132,14 +133,21 @@ def _accuracy(result: Result) -> list[str]:
             *(f"{case['model']}: max error, {dataset} PSNR" for case in cases),
         ]
     )
+    missing: dict[str, list[str]] = {}  # reason -> routes
     for name in dict.fromkeys(e["name"] for case in cases for e in case["contenders"]):
-        cells = []
-        for entry in (_find(case, name) for case in cases):
-            if entry["status"] == "ok":
-                cells.append(f"{entry['max_error']:.1e}, {entry['psnr_difference']:+.1e} dB")
-            else:
-                cells.append(entry["status"])
+        row = [_find(case, name) for case in cases]
+        if all(entry["status"] == "skipped" for entry in row):
+            missing.setdefault(row[0]["reason"], []).append(name)
+            continue
+        cells = [
+            f"{entry['max_error']:.1e}, {entry['psnr_difference']:+.1e} dB"
+            if entry["status"] == "ok"
+            else entry["status"]
+            for entry in row
+        ]
         lines.append(_line([name, *cells]))
+    for reason, names in missing.items():
+        lines += ["", f"Not there ({reason}): {'; '.join(names)}."]
     return lines
 
 
