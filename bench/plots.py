@@ -102,7 +102,7 @@ def _draw_lines(
     from matplotlib.figure import Figure
 
     panels = _by_network(cases)
-    figure = Figure(figsize=(1.5 + 3.2 * len(panels), 4), layout="constrained")
+    figure = Figure(figsize=(max(5.5, 1.0 + 3.2 * len(panels)), 5), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     names = list(TITLES)
     for axis, (network, own) in zip(axes, panels.items(), strict=True):
@@ -122,7 +122,9 @@ def _draw_lines(
         axis.grid(alpha=0.3)
     axes[0].set_ylabel(label)
     handles = {text: line for axis in axes for line, text in _legend(axis)}
-    figure.legend(list(handles.values()), list(handles), loc="outside right upper", fontsize=8)
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside lower center", ncols=2, fontsize=8
+    )
     _save(figure, words, path)
 
 
