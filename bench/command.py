@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -30,22 +31,16 @@ def batch_shape(text: str) -> tuple[int, int, int]:
     return batch, width, height
 
 
-def make_parser(module: str, doc: str, *, size: str, peers: list[str]) -> argparse.ArgumentParser:
-    """A parser with the common options; size and peers are their defaults."""
+def make_parser(module: str, doc: str | None, *, peers: list[str]) -> argparse.ArgumentParser:
+    """A parser with the options that all comparisons have; peers are the default ones."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--size", type=image_size, default=size, help=f"WIDTHxHEIGHT of the output ({size})"
-    )
     parser.add_argument("--network", nargs="+", choices=NETWORKS, default=["9-1-5"])
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1)
     parser.add_argument("--scale", type=int, help="low-resolution input, enlarged by this")
-    parser.add_argument(
-        "--threads", type=int, default=torch.get_num_threads(), help="default: PyTorch's own choice"
-    )
     parser.add_argument(
         "--peers",
         nargs="+",
@@ -58,12 +53,38 @@ def make_parser(module: str, doc: str, *, size: str, peers: list[str]) -> argpar
     return parser
 
 
+def add_sizes(parser: argparse.ArgumentParser, default: str) -> None:
+    """--size, one or more."""
+    parser.add_argument(
+        "--size",
+        nargs="+",
+        type=image_size,
+        default=[parse_size(default)],
+        help=f"WIDTHxHEIGHT of the output ({default})",
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """--threads, one number."""
+    parser.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="default: PyTorch's own choice"
+    )
+
+
+def check_positive(parser: argparse.ArgumentParser, **options: Sequence[int]) -> None:
+    """Ends the program with one line where an option has a value below 1."""
+    for name, values in options.items():
+        if min(values) < 1:
+            parser.error(f"argument --{name}: must be at least 1, got {min(values)}")
+
+
 def cases_from(args: argparse.Namespace, parser: argparse.ArgumentParser) -> list[Case]:
     """The cases that the options describe; bad ones end the program with one line."""
-    if args.threads < 1:
-        parser.error(f"argument --threads: must be at least 1, got {args.threads}")
-    width, height = args.size
     try:
-        return [Case(name, width, height, args.channels, args.scale) for name in args.network]
+        return [
+            Case(name, width, height, args.channels, args.scale)
+            for width, height in args.size
+            for name in args.network
+        ]
     except ValueError as error:
         parser.error(str(error))

@@ -40,7 +40,7 @@ _STATUS = Path("/proc/self/status")
 _MIB = 1 << 20
 
 # Of the memory that is free when a measurement starts, what a contender may take.
-_SHARE_OF_AVAILABLE = 0.85
+SHARE_OF_AVAILABLE = 0.85
 
 
 def _status_bytes(key: str) -> int:
@@ -101,7 +101,9 @@ def _is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def measure_here(case: Case, name: str, threads: int, limit: int | None) -> dict[str, Any]:
+def measure_here(
+    case: Case, name: str, threads: int, limit: int | None, dtype: str = "float32"
+) -> dict[str, Any]:
     """Measures in this process, which should be a fresh one. Returns one entry of the JSON."""
     torch.set_num_threads(threads)
     factor = case.factor
@@ -109,10 +111,11 @@ def measure_here(case: Case, name: str, threads: int, limit: int | None) -> dict
     build = CONTENDERS[name]
     entry: dict[str, Any] = {"name": name, "status": "ok"}
     try:
-        network, x = small.make_network(), small.make_input()
+        kind = getattr(torch, dtype)
+        network, x = small.make_network().to(kind), small.make_input().to(kind)
         build(Setup(network, x, case.scale, threads))(x)
 
-        x = case.make_input()
+        x = case.make_input().to(kind)
         if limit is not None:
             _limit_address_space(limit)
         peak = PeakMemory()
@@ -134,9 +137,20 @@ def measure_here(case: Case, name: str, threads: int, limit: int | None) -> dict
     return entry
 
 
-def measure(case: Case, name: str, threads: int, limit: int | None) -> dict[str, Any]:
-    """Measures in a fresh process. Returns one entry of the JSON, whatever becomes of it."""
-    request = {"case": dataclasses.asdict(case), "name": name, "threads": threads, "limit": limit}
+def measure(
+    case: Case, name: str, threads: int, limit: int | None, dtype: str = "float32"
+) -> dict[str, Any]:
+    """Measures in a fresh process. Returns one entry of the JSON, whatever becomes of it.
+
+    limit: bytes that it may map beyond what it starts with; None: no limit.
+    """
+    request = {
+        "case": dataclasses.asdict(case),
+        "name": name,
+        "threads": threads,
+        "limit": limit,
+        "dtype": dtype,
+    }
     child = subprocess.run(
         [sys.executable, "-m", "bench.memory", "--measure", json.dumps(request)],
         cwd=_ROOT,
@@ -159,17 +173,20 @@ def measure(case: Case, name: str, threads: int, limit: int | None) -> dict[str,
     return entry
 
 
+def default_limit() -> int | None:
+    """Of the memory that is free now, what a contender may take."""
+    available = available_memory()
+    return None if available is None else int(SHARE_OF_AVAILABLE * available)
+
+
 def run(cases: list[Case], names: list[str], *, threads: int, limit: int | None) -> dict[str, Any]:
     """Measures every case with every contender; returns what the JSON file holds."""
     result = results.new_result("memory", threads=threads, dtype="float32")
     for case in cases:
-        entries = []
-        for name in names:
-            available = available_memory()
-            if limit is None and available is not None:
-                entries.append(measure(case, name, threads, int(_SHARE_OF_AVAILABLE * available)))
-            else:
-                entries.append(measure(case, name, threads, limit))
+        entries = [
+            measure(case, name, threads, default_limit() if limit is None else limit)
+            for name in names
+        ]
         result["cases"].append(case.describe() | {"contenders": entries})
     return result
 
@@ -205,14 +222,14 @@ def show(result: dict[str, Any], console: Console) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = command.make_parser(
-        "bench.memory", __doc__, size="1920x1080", peers=["fused", "eager"]
-    )
+    parser = command.make_parser("bench.memory", __doc__, peers=["fused", "eager"])
+    command.add_sizes(parser, "1920x1080")
+    command.add_threads(parser)
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # what the fresh process is told
     parser.add_argument(
         "--limit-gib",
         type=float,
-        help=f"what a contender may take (default: {_SHARE_OF_AVAILABLE:.0%} of what is free)",
+        help=f"what a contender may take (default: {SHARE_OF_AVAILABLE:.0%} of what is free)",
     )
     args = parser.parse_args(argv)
     if args.measure is not None:
@@ -221,6 +238,7 @@ def main(argv: list[str] | None = None) -> int:
         os._exit(0)  # an engine's teardown under what is left of the limit is not measured
 
     limit = None if args.limit_gib is None else int(args.limit_gib * 2**30)
+    command.check_positive(parser, threads=[args.threads])
     cases = command.cases_from(args, parser)
     with Console(stderr=True).status("measuring"):
         result = run(cases, args.peers, threads=args.threads, limit=limit)

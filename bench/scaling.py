@@ -156,9 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no-memory", action="store_true", help="measure times only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     args = parser.parse_args(argv)
-    for name, values in (("threads", args.threads), ("rounds", [args.rounds])):
-        if min(values) < 1:
-            parser.error(f"argument --{name}: must be at least 1, got {min(values)}")
+    command.check_positive(parser, threads=args.threads, rounds=[args.rounds])
 
     def case(shape: tuple[int, int, int]) -> Case:
         batch, width, height = shape

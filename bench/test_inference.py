@@ -1,4 +1,4 @@
-"""One forward of every contender and network: `pytest bench --benchmark-only`.
+"""One forward of every contender: `pytest bench --benchmark-group-by=param:network,param:size`.
 
 Outputs are compared with float64 before anything is timed. Contenders run one after the other here,
 so a ratio to publish comes from `python -m bench.compare`, which takes turns.
@@ -6,31 +6,43 @@ so a ratio to publish comes from `python -m bench.compare`, which takes turns.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
 import torch
 
-from srcnn_fused.benchmark.cases import NETWORKS, Case, Reference
+from srcnn_fused.benchmark.cases import NETWORKS, Case, Reference, parse_size
 from srcnn_fused.benchmark.peers import CONTENDERS, Setup, Unavailable
 
 pytest.importorskip("pytest_benchmark", reason="pip install '.[bench]' brings it")
 
-_references: dict[str, Reference] = {}
+SIZES = (
+    "256x256",
+    *(pytest.param(size, marks=pytest.mark.slow) for size in ("960x540", "1920x1080")),
+)
+DTYPES = ("float32", pytest.param("bfloat16", marks=pytest.mark.slow))
 
 
-@pytest.mark.parametrize("name", CONTENDERS)
+@functools.cache
+def _prepared(case: Case, dtype: str) -> tuple[torch.nn.Sequential, torch.Tensor, Reference]:
+    network = case.make_network().to(getattr(torch, dtype))
+    x = case.make_input().to(getattr(torch, dtype))
+    return network, x, Reference(case, network, x)
+
+
+@pytest.mark.parametrize("peer", CONTENDERS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_forward_at_960x540(benchmark: Any, network: str, name: str) -> None:
-    case = Case(network, 960, 540)
-    layers, x = case.make_network(), case.make_input()
+def test_forward(benchmark: Any, network: str, size: str, dtype: str, peer: str) -> None:
+    case = Case(network, *parse_size(size))
+    layers, x, reference = _prepared(case, dtype)
     try:
-        forward = CONTENDERS[name](Setup(layers, x, case.scale, torch.get_num_threads()))
+        forward = CONTENDERS[peer](Setup(layers, x, case.scale, torch.get_num_threads()))
     except Unavailable as error:
         pytest.skip(str(error))
-    if network not in _references:
-        _references[network] = Reference(case, layers, x)
-    benchmark.group = f"{network}, 960x540, float32, {torch.get_num_threads()} threads"
-    benchmark.extra_info["max_error"] = _references[network].max_error(forward(x))
+    benchmark.group = f"{network}, {size}, {dtype}, {torch.get_num_threads()} threads"
+    benchmark.extra_info["max_error"] = reference.max_error(forward(x))
     benchmark.extra_info["flop"] = case.flop
     benchmark.pedantic(forward, args=(x,), rounds=9, warmup_rounds=2)

@@ -149,7 +149,7 @@ def test_compare_writes_whole_results(tmp_path, capsys, monkeypatch):
     assert report.main([str(path)]) == 0
     table = capsys.readouterr().out
     assert table.startswith(
-        "| ms (ratio) | 9-1-5, 36x24 from 18x12 |\n|---|---|\n| PyTorch eager |"
+        "| 36x24 from 18x12, ms (ratio) | 9-1-5 |\n|---|---|\n| PyTorch eager |"
     )
 
 

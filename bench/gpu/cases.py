@@ -94,8 +94,7 @@ class GpuCase:
     @property
     def bytes(self) -> int:
         """The fewest bytes that can be moved: the input read once, the output written once."""
-        values = self.case.pixels * self.case.channels
-        return (values + values // self.case.factor**2) * self.precision.dtype.itemsize
+        return self.case.values * self.precision.dtype.itemsize
 
     @property
     def title(self) -> str:

@@ -38,7 +38,7 @@ bool any_huge(const T* values, int64_t count, int64_t stride) {
 constexpr int64_t kWidestByPixels = 160;
 
 // What an algorithm costs, in vector multiply-adds. The first two make whole vectors, of pixels or of tiles, and Winograd whole
-// rows of tiles from two rows above the image: on small images that decides, with the time that its weights take. Per pixel and
+// rows of tiles: on small images that decides, with the time that its weights take. Per pixel and
 // for one channel, the figures for Winograd are its multiply-adds and what the transforms were measured to add; with them the
 // measured ratios of 9-1-5 to 9-5-5 from 8x8 to 1000x6 pixels are met within a fifth.
 double direct_cost(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa) {
@@ -49,8 +49,10 @@ double direct_cost(int kernel2, int64_t channels, int64_t height, int64_t width,
 
 double winograd_cost(int kernel2, int64_t channels, int64_t batch, int64_t height, int64_t width, Isa isa) {
   const int64_t lanes = winograd_engine_for(isa).lanes;
-  const int64_t tiles = (width + kKernel3 - 1 + kTile - 1) / kTile + (kernel2 > 1 ? 1 : 0);
-  const int64_t rows = (height + kKernel3 / 2 + kTile - 1) / kTile * kTile;
+  // A 1x1 conv2 has its tiles on the image's edge; the others begin two columns and rows outside, and F1 has one more.
+  const int64_t outside = kernel2 == 1 ? 0 : kKernel3 / 2;
+  const int64_t tiles = (width + 2 * outside + kTile - 1) / kTile + (kernel2 > 1 ? 1 : 0);
+  const int64_t rows = (height + outside + kTile - 1) / kTile * kTile;
   // conv1 waits for its loads where there are 16 registers.
   const auto c = static_cast<double>(channels);
   const double conv1 = lanes >= 16 ? 1400 * c + 500 : 2300 * c + 800;

@@ -273,14 +273,14 @@ __attribute__((noinline)) void conv2_inverse_rows(const float* halves, int64_t p
 // ---------------------------------------------------------------------------------------------------------------- conv3
 
 // Four rows of one vector of tiles of one output channel, P phases at a time, direct: a column of five taps and 4 x P sums stay
-// in registers, and one load serves up to four rows. rows[r]: first tile of channel 0 of input row r of 8;
-// weight: [in][kx][ky]; sums: [row][phase][lane].
+// in registers, and one load serves up to four rows. rows[r]: first tile of channel 0 of input row r of 8, whose column
+// `first` is the first tap's; weight: [in][kx][ky]; sums: [row][phase][lane].
 template <class S, int P>
-__attribute__((noinline)) void conv3_tiles(const float* const* rows, int64_t channel_stride, int64_t phase_stride,
+__attribute__((noinline)) void conv3_tiles(const float* const* rows, int first, int64_t channel_stride, int64_t phase_stride,
                                            const float* weight, float bias, float* sums) {
   using Vec = typename S::Vec;
   int64_t column[kTile + kKernel3 - 1];
-  for (int k = 0; k < kTile + kKernel3 - 1; ++k) column[k] = k % kTile * phase_stride + k / kTile;
+  for (int k = 0; k < kTile + kKernel3 - 1; ++k) column[k] = (first + k) % kTile * phase_stride + (first + k) / kTile;
   for (int phase = 0; phase < kTile; phase += P) {
     Vec sum[kTile][P];
     SRCNN_UNROLL

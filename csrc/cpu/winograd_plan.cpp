@@ -17,33 +17,71 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Tiles of F1 beyond those of F2 in a strip.
 int64_t extra_tiles(int kernel2) { return kernel2 == 1 ? 0 : 1; }
 
+// How far the tiles of F2 begin left of and above a region. conv3 wants two columns; four put the tiles on the image's edge, so
+// that an image of 64 columns is 16 of them and not 17, which would be twice the vectors. Where conv2 wants columns of its
+// own, F1 would have to begin further out still, and rows of it be kept longer.
+int hidden2_halo(int kernel2) { return kernel2 == 1 ? kTile : kKernel3 / 2; }
+
+// Tiles of F2 in a row of a strip, those outside the image included.
+int64_t hidden2_tiles(int kernel2, int64_t strip_width) {
+  return ceil_div(hidden2_halo(kernel2) + strip_width + kKernel3 / 2, kTile);
+}
+
+// Vectors of tiles of F1 that are made for a row of the strip at column x0.
+int64_t made_vectors(int kernel2, int64_t width, int64_t x0, int64_t strip_width, int64_t lanes) {
+  const int64_t halo1 = hidden2_halo(kernel2) + kernel2 / 2;
+  const int64_t tiles = hidden2_tiles(kernel2, strip_width) + extra_tiles(kernel2);
+  const int64_t first = std::max<int64_t>(0, halo1 - x0) / kTile;
+  return ceil_div(std::min(tiles, ceil_div(width - x0 + halo1, kTile)) - first, lanes);
+}
+
+// The widest strip whose rows are so many vectors, wherever in the image it lies.
+int64_t widest_strip_of(int kernel2, int64_t width, int64_t tiles) {
+  if (kernel2 > 1) return kTile * (tiles - extra_tiles(kernel2)) - kKernel3 / 2 - hidden2_halo(kernel2);
+  // A neighbour costs a tile; the image's edge does not.
+  if (width <= kTile * tiles) return width;
+  return width <= 2 * kTile * (tiles - 1) ? kTile * (tiles - 1) : kTile * (tiles - 2);
+}
+
+// What the longest worker has to do, for one row of a segment: a share of everything, and no less than its strips' whole rows.
+double longest_share(const Tiling& tiling, int kernel2, int64_t batch, int64_t lanes, int threads) {
+  const auto made = [&](int64_t strip) {
+    return made_vectors(kernel2, tiling.width, strip * tiling.strip_width, tiling.strip_width, lanes);
+  };
+  const int64_t last = tiling.strips - 1;
+  const int64_t inner = std::max<int64_t>(0, last - 1), whole = inner > 0 ? std::max(made(0), made(1)) : made(0);
+  const int64_t sum = made(last) + (last > 0 ? made(0) : 0) + inner * whole;
+  const int64_t largest = std::max(whole, made(last));
+  const int64_t large = made(last) == largest ? tiling.strips : last;
+  const int64_t columns = batch * tiling.segments;
+  return std::max(static_cast<double>(columns * sum) / threads,
+                  static_cast<double>(ceil_div(columns * large, threads) * largest));
+}
+
 }  // namespace
 
 Tiling plan_winograd_tiling(const ForwardProblem& problem, const WinogradEngine& engine, int threads) {
   const int64_t width = problem.output.width, height = problem.output.height, batch = problem.output.batch;
   const int kernel2 = problem.conv2.kernel_size;
-  const int64_t extra = extra_tiles(kernel2), halo = kKernel3 / 2;
-  const int64_t halo_rows = 2 * halo + 2 * (kernel2 / 2);
+  const int64_t halo_rows = hidden2_halo(kernel2) + kKernel3 / 2 + 2 * (kernel2 / 2);
   const int64_t widest = (kernel2 == 1 ? kWidestTilesPointwise : kWidestTiles) / engine.lanes;
 
   // Whole vectors of tiles; among all ways to cut, the one whose longest worker has least to do.
   Tiling best{};
   double best_cost = 0;
   for (int64_t vectors = widest; vectors >= 1; --vectors) {
-    const int64_t room = kTile * (vectors * engine.lanes - extra) - 2 * halo;
+    const int64_t room = widest_strip_of(kernel2, width, vectors * engine.lanes);
     if (room <= 0) break;
     const int64_t strip_width = std::min(width, room);
     const int64_t strips = ceil_div(width, strip_width);
-    const int64_t made = ceil_div(ceil_div(strip_width + 2 * halo, kTile) + extra, engine.lanes);
     const int64_t most_segments = std::max<int64_t>(1, std::min<int64_t>(height / 16, 4 * threads));
     for (int64_t cut = 1; cut <= most_segments; ++cut) {
       if (cut > 1 && batch * strips * (cut - 1) >= 4 * threads) break;  // enough jobs for an even share
       const int64_t segment_height = round_up(ceil_div(height, cut), kTile);
       const int64_t segments = ceil_div(height, segment_height);
       const Tiling tiling{width, height, strip_width, segment_height, strips, segments};
-      const int64_t rounds = ceil_div(tiling.jobs(batch), threads);
-      const double cost = static_cast<double>(rounds) * static_cast<double>(std::min(height, segment_height) + halo_rows) *
-                          static_cast<double>(made);
+      const double cost = static_cast<double>(std::min(height, segment_height) + halo_rows) *
+                          longest_share(tiling, kernel2, batch, engine.lanes, threads);
       if (best.strips == 0 || cost < best_cost) {
         best = tiling;
         best_cost = cost;
@@ -56,16 +94,17 @@ Tiling plan_winograd_tiling(const ForwardProblem& problem, const WinogradEngine&
 WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const WinogradEngine& engine, int64_t strip_width) {
   const int kernel2 = problem.conv2.kernel_size;
   const int64_t lanes = engine.lanes, channels = problem.input.channels;
-  const int halo2 = kKernel3 / 2, halo1 = halo2 + kernel2 / 2, halo0 = halo1 + kKernel1 / 2;
+  const int halo2 = hidden2_halo(kernel2), halo1 = halo2 + kernel2 / 2, halo0 = halo1 + kKernel1 / 2;
 
   // Tiles that matter of each stage, backwards from the output. A tile mixes all its columns, so that they are defined to its
   // end; the vectors that follow are not, and harm no one, since lanes are not mixed.
-  const int64_t tiles2 = ceil_div(strip_width + 2 * halo2, kTile);
+  const int64_t tiles2 = hidden2_tiles(kernel2, strip_width);
   const int64_t tiles1 = tiles2 + extra_tiles(kernel2);
   const int64_t tiles0 = tiles1 + (kKernel1 - 1) / kTile;
-  // Rows hold whole vectors of the stage's own and of the next one's tiles, which begin up to two tiles further right.
+  // Rows hold whole vectors of the stage's own tiles, the first of which may be left out, and of the next one's, which begin up
+  // to two tiles further right.
   const auto ring = [&](int slots, int64_t count, int halo, int64_t tiles) {
-    const int64_t phase = round_up(round_up(tiles, lanes) + 2, kLineFloats);
+    const int64_t phase = round_up(round_up(tiles, lanes) + 3, kLineFloats);
     // An odd number of cache lines, so that the channels of a row do not all fall into the same cache sets.
     return PhaseRingLayout{
         0, slots, static_cast<int>(count), halo, static_cast<int>(tiles), phase, kTile * phase + kLineFloats};
@@ -73,9 +112,10 @@ WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const Winogra
 
   WinogradLayout layout{};
   layout.input = ring(kTile + kKernel1 - 1, channels, halo0, tiles0);
-  layout.hidden2 = ring(2 * kTile, kWidth2, halo2, tiles2);
+  // Groups of four rows: the eight under four of the output lie in two of them where the halo is conv3's own, else in three.
+  layout.hidden2 = ring(halo2 == kKernel3 / 2 ? 2 * kTile : 3 * kTile, kWidth2, halo2, tiles2);
   if (problem.scale > 1) layout.source = plan_ring(4, channels, 0, round_up(tiles0 * kTile, lanes));
-  // Groups of four rows: whatever rows four of F2 or of the output want lie in two of them.
+  // Whatever rows four of F2 want lie in two groups.
   if (kernel2 > 1) layout.hidden1 = ring(2 * kTile, kWidth1, halo1, tiles1);
 
   const auto place = [&](int64_t floats) {

@@ -1,7 +1,7 @@
 // The Winograd forward of one strip, four rows at a time:
 //
 //   bicubic or copied row -> split into phases -> ring of 12 rows -> conv1 + ReLU, 4 rows -> ring of 8 rows (f2 > 1)
-//                                                 -> conv2 + ReLU, 4 rows -> ring of 8 rows -> conv3 -> 4 rows of output
+//                                                 -> conv2 + ReLU, 4 rows -> ring of 8 or 12 -> conv3 -> 4 rows of output
 //
 // As in strip.h, borders are a property of the rings, no row is made twice and columns only in the halo of a strip. Groups of
 // rows and tiles of columns begin at the same places of the image however it is cut, so that every cut gives the same bits.
@@ -38,6 +38,10 @@ class PhaseRing {
   const PhaseRingLayout& layout() const { return layout_; }
   int outside_left() const { return outside_left_; }    // columns left of the image
   int outside_right() const { return outside_right_; }  // first column right of it, or past the row
+
+  // Tiles that lie in the image, whole or in part; the others are padding alone and need not be made.
+  int first_tile() const { return outside_left_ / kTile; }
+  int end_tile() const { return (outside_right_ + kTile - 1) / kTile; }
 
   // Row r of the stage; rows outside the image are what the padding says.
   const float* row(int64_t r) const {
@@ -169,9 +173,11 @@ class WinogradStrip {
     while (column < end) one();
   }
 
-  // --- conv1: rows r .. r + 3 at out[0 .. 3], one vector of tiles after the other, each handed to `use` when it is made.
+  // --- conv1: rows r .. r + 3 of a ring's tiles, at out[0 .. 3], one vector of tiles after the other, each handed to `use`
+  // when it is made.
   template <class Out, class Use>
-  void conv1(int64_t r, int tiles, int64_t channel_stride, int64_t phase_stride, const Out& out, const Use& use) {
+  void conv1(int64_t r, const PhaseRing<S>& made, int64_t channel_stride, int64_t phase_stride, const Out& out,
+             const Use& use) {
     input_.template advance<1>(r + kTile - 1 + kKernel1 / 2,
                                [&](int64_t row, float* const* memory) { make_input(row, memory[0]); });
     const PhaseRingLayout& in = input_.layout();
@@ -180,7 +186,7 @@ class WinogradStrip {
     float* transformed = workspace_ + layout_.rows1;
     float* columns = workspace_ + layout_.tiles1;
     conv1_transform_rows<S>(rows, in.channels, in.channel_stride, in.phase_stride, in.tiles, transformed);
-    for (int t = 0; t < tiles; t += S::kLanes) {
+    for (int t = made.first_tile(); t < made.end_tile(); t += S::kLanes) {
       conv1_transform_columns<S>(transformed + t, in.channels, in.phase_stride, columns);
       float* to[kTile];
       for (int i = 0; i < kTile; ++i) to[i] = out(i, t);
@@ -192,7 +198,7 @@ class WinogradStrip {
 
   void make_hidden1(int64_t r, float* const* rows) {
     const PhaseRingLayout& layout = hidden1_.layout();
-    conv1(r, layout.tiles, layout.channel_stride, layout.phase_stride, [&](int i, int t) { return rows[i] + t; }, [](int) {});
+    conv1(r, hidden1_, layout.channel_stride, layout.phase_stride, [&](int i, int t) { return rows[i] + t; }, [](int) {});
   }
 
   // --- conv2
@@ -212,7 +218,7 @@ class WinogradStrip {
     constexpr int64_t kRow = int64_t{kWidth1} * kTile * S::kLanes;
     float* block = workspace_ + layout_.block1;
     conv1(
-        r, layout.tiles, kTile * S::kLanes, S::kLanes, [&](int i, int) { return block + i * kRow; },
+        r, hidden2_, kTile * S::kLanes, S::kLanes, [&](int i, int) { return block + i * kRow; },
         [&](int t) {
           for (int i = 0; i < kTile; ++i) {
             conv2_pointwise<S, Blocks::kPointwiseChannels, 2>(block + i * kRow, plan_.conv2.weight, plan_.conv2.bias,
@@ -233,7 +239,7 @@ class WinogradStrip {
     for (int i = 0; i < n; ++i) rows[i] = hidden1_.row(r - F2 / 2 + i);
     conv2_transform_rows<S, W2>(rows, in.channel_stride, in.phase_stride, in.tiles, transformed, layout_.rows2.stride);
     // One row of points at a time: its transformed tiles and products stay in L1 and L2, its weights serve the whole strip.
-    const int vectors = (layout.tiles + S::kLanes - 1) / S::kLanes;
+    const int vectors = (hidden2_.end_tile() + S::kLanes - 1) / S::kLanes;
     for (int point = 0; point < n; ++point) {
       for (int done = 0; done < vectors;) {
         // As even as can be: a lone vector at the end would leave multiply-adds waiting for one another.
@@ -251,7 +257,7 @@ class WinogradStrip {
         done += v;
       }
     }
-    conv2_inverse_rows<S, W2>(halves, layout_.halves.stride, layout.phase_stride, layout.tiles, plan_.conv2.bias, out,
+    conv2_inverse_rows<S, W2>(halves, layout_.halves.stride, layout.phase_stride, hidden2_.end_tile(), plan_.conv2.bias, out,
                               layout.channel_stride);
   }
 
@@ -277,7 +283,8 @@ class WinogradStrip {
       for (int64_t c = 0; c < output.channels; ++c) {
         alignas(64) float sums[kTile][kTile][S::kLanes];
         const float* weight = plan_.conv3.weight + c * kWidth2 * kKernel3 * kKernel3;
-        conv3_tiles<S, Blocks::kConv3Phases>(rows, in.channel_stride, in.phase_stride, weight, plan_.conv3.bias[c], sums[0][0]);
+        conv3_tiles<S, Blocks::kConv3Phases>(rows, in.halo - kKernel3 / 2, in.channel_stride, in.phase_stride, weight,
+                                             plan_.conv3.bias[c], sums[0][0]);
         for (int o = 0; o < rows_wanted; ++o) {
           const int64_t at = c * output.stride_c + (y + o) * output.stride_h + x;
           float* to = plan_.sixteen ? workspace_ + layout_.converted : output.plane(image_, 0) + at;

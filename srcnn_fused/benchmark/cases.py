@@ -80,6 +80,12 @@ class Case:
         return self.batch * self.width * self.height
 
     @property
+    def values(self) -> int:
+        """Numbers in input and output: the fewest that can be moved."""
+        outputs = self.pixels * self.channels
+        return outputs + outputs // self.factor**2
+
+    @property
     def flop(self) -> int:
         """Operations of one forward as direct convolutions, two per multiply-add; no bicubic."""
         features = (self.channels, *WIDTHS, self.channels)

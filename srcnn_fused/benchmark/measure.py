@@ -13,6 +13,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -84,16 +85,21 @@ def measure_case(
     threads: int,
     rounds: int,
     dtype: str = "float32",
+    probes: Mapping[str, Call] = MappingProxyType({}),
     on_step: OnStep = _say_nothing,
-) -> dict[str, Any]:
-    """Prepares, times and summarises: the case's entry of the JSON.
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """Prepares, times and summarises.
 
-    on_step is called before each contender is built and before each turn.
+    Args:
+        probes: calls that are no contenders and take turns with them.
+        on_step: called before each contender is built and before each turn.
+
+    Returns the case's entry of the JSON, and the seconds of everyone's turns, the probes' included.
     """
     calls, entries = prepare(case, names, threads, dtype=dtype, on_step=on_step)
-    times = time_in_turns(calls, rounds, on_turn=lambda: on_step("timing"))
+    times = time_in_turns({**calls, **probes}, rounds, on_turn=lambda: on_step("timing"))
     summarise(case, entries, times)
-    return case.describe() | {"contenders": entries}
+    return case.describe() | {"contenders": entries}, times
 
 
 def take_turn(call: Callable[..., object], *arguments: Any) -> float:

@@ -17,6 +17,10 @@ TITLES = {
     "compile_frozen": "torch.compile, frozen",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
+    "eager_thp": "PyTorch eager, huge pages",
+    "channels_last_thp": "channels_last, huge pages",
+    "compile_thp": "torch.compile, huge pages",
+    "compile_frozen_thp": "torch.compile, frozen, huge pages",
 }
 
 # Load per core before the run, and others' share of the processors during it, from which on timings
@@ -34,7 +38,7 @@ def headline(result: dict[str, Any]) -> str:
         f"{machine['cpu']} ({machine['isa']})",
         *([threads_title(threads)] if threads else []),
         *([dtype] if dtype else []),
-        f"median of {settings['rounds']} interleaved rounds",
+        *([f"median of {settings['rounds']} interleaved rounds"] if "rounds" in settings else []),
         *(
             f"{TITLES.get(name, name)} {machine['versions'][package]}"
             for name, package in (

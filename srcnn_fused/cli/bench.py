@@ -133,7 +133,7 @@ def _run(result: dict[str, Any], cases: list[Case], names: list[str]) -> None:
             def on_step(what: str, network: str = case.network) -> None:
                 progress.update(task, description=f"{network}: {what}", advance=1, refresh=True)
 
-            entry = measure_case(case, names, on_step=on_step, **settings)
+            entry, _ = measure_case(case, names, on_step=on_step, **settings)
             result["cases"].append(entry)
             progress.update(task, completed=steps * (index + 1))
     result["machine"]["others_share"] = others.share()
