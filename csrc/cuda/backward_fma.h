@@ -29,7 +29,7 @@ SRCNN_HOST_DEVICE constexpr int row_pitch(int channels, int columns) { return ch
 
 // Input channels of conv2 for which a thread sums weight gradients: what fits registers, times 4 output channels and a row of
 // taps.
-SRCNN_HOST_DEVICE constexpr int channels2_per_thread(int kernel2) { return kernel2 == 5 ? 2 : 4; }
+SRCNN_HOST_DEVICE constexpr int channels2_per_thread(int kernel2) { return kernel2 == 1 ? 4 : 2; }
 
 struct BackwardParams {
   ImageView<const void> grad_output, input;  // of `element`

@@ -99,7 +99,7 @@ __device__ void sum_weight3(const BackwardBlock<kKernel2>& b, const Job& job, in
   }
 }
 
-// conv2: hidden2's gradient times hidden1. An item is 4 output channels, 4 input channels (2 of 9-5-5) and a row of taps;
+// conv2: hidden2's gradient times hidden1. An item is 4 output channels, 2 input channels (4 of 9-1-5) and a row of taps;
 // channels of an item are far apart, so that a warp's are neighbours, whose quads are in different banks.
 template <int kKernel2>
 __device__ void sum_weight2(const BackwardBlock<kKernel2>& b, const Own& own, bool begin) {
