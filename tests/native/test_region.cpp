@@ -57,6 +57,7 @@ struct Plan {
         rows(problem.bicubic, problem.input.height, problem.output.height, static_cast<double>(problem.scale)),
         columns(problem.bicubic, problem.input.width, problem.output.width, static_cast<double>(problem.scale)),
         plan{&problem,
+             nullptr,
              {weight1.data(), problem.conv1.bias},
              {weight2.data(), problem.conv2.bias},
              {weight3.data(), problem.conv3.bias},
