@@ -138,7 +138,7 @@ def test_winograd_keeps_trained_networks_within_its_tolerance(
     monkeypatch.setenv("SRCNN_FUSED_CPU_ALGO", "winograd")
     model = FusedSRCNN.from_pretrained(name, backend="fused")
     exact = FusedSRCNN.from_pretrained(name, backend="reference").double()
-    x = image((1, 1, 40, 53))
+    x = image((1, model.num_channels, 40, 53))
     with torch.no_grad():
         difference = model(x).double() - exact(x.double())
     assert difference.abs().max() <= TOLERANCES["winograd"]
