@@ -100,7 +100,8 @@ StripLayout plan_strip_layout(const ForwardProblem& problem, const Engine& engin
   layout.zeros_offset = layout.size;
   layout.size += round_up(row_of_zeros, kLineFloats);
   layout.converted = layout.size;
-  layout.size += std::max(widest_source_row(strip_width + 2 * halo0), int64_t{kConv3Rows} * engine.conv3_vectors * lanes);
+  layout.size += round_up(
+      std::max(widest_source_row(strip_width + 2 * halo0), int64_t{kConv3Rows} * engine.conv3_vectors * lanes), kLineFloats);
   return layout;
 }
 
