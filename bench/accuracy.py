@@ -13,9 +13,8 @@ import argparse
 import contextlib
 import copy
 import math
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,8 @@ from srcnn_fused.benchmark.peers import Unavailable
 from srcnn_fused.errors import UserError
 from srcnn_fused.evaluate import Sample, load_samples, shave, to_8_bits
 from srcnn_fused.functional import why_not_fused
+
+from .environment import overridden
 
 MODELS = ("9-1-5-x2", "9-1-5-x3", "9-1-5-x4")
 ALGORITHMS = ("direct", "winograd")
@@ -51,20 +52,9 @@ class Route:
         """ "winograd, avx512, float32"."""
         return f"{self.algorithm}, {self.isa}, {self.dtype}"
 
-    @contextlib.contextmanager
-    def forced(self) -> Iterator[None]:
+    def forced(self) -> contextlib.AbstractContextManager[None]:
         """Makes the op take this route; it reads the variables at every call."""
-        wanted = {_ALGORITHM_VARIABLE: self.algorithm, _ISA_VARIABLE: self.isa}
-        before = {name: os.environ.get(name) for name in wanted}
-        os.environ.update(wanted)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+        return overridden({_ALGORITHM_VARIABLE: self.algorithm, _ISA_VARIABLE: self.isa})
 
 
 def routes() -> list[Route]:

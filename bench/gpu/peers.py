@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from srcnn_fused.benchmark import peers
 from srcnn_fused.benchmark.peers import Enlarged, Forward, Setup, Unavailable
 
+from ..environment import overridden
 from .device import Device
 
 Call = Callable[[int], Tensor]  # number of the input -> output
@@ -48,19 +48,9 @@ class Contender:
             return _capture(forward, inputs)
         return lambda i: forward(inputs[i])
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> contextlib.AbstractContextManager[None]:
         """Its environment variables, as long as it lasts."""
-        before = {name: os.environ.get(name) for name in self.environment}
-        os.environ.update(self.environment)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+        return overridden(self.environment)
 
 
 @dataclass(frozen=True)

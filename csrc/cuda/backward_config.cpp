@@ -149,29 +149,9 @@ BackwardConfig choose_backward_config(const BackwardShape& shape, const DeviceLi
 }
 
 ForwardTiling tile_backward(const BackwardShape& shape, const BackwardConfig& config, const DeviceLimits& device) {
-  const int64_t strips = ceil_div(shape.width, config.strip_width);
   const int64_t workers = static_cast<int64_t>(device.sm_count) * config.blocks_per_sm;
   const int64_t halo_rows = 2 * (2 * (shape.kernel2 / 2) + config.input_halo);
-  // Cut into as many segments as keep every block busy, if the rows made twice do not cost more.
-  int64_t best_height = shape.height;
-  double best_cost = 0;
-  for (int64_t cut = 1; cut <= std::max<int64_t>(1, std::min<int64_t>(shape.height / 8, 4 * workers)); ++cut) {
-    const int64_t segment = ceil_div(ceil_div(shape.height, cut), config.rows) * config.rows;
-    const int64_t rounds = ceil_div(shape.batch * strips * ceil_div(shape.height, segment), workers);
-    const double cost = static_cast<double>(rounds) * static_cast<double>(std::min(segment, shape.height) + halo_rows);
-    if (best_cost == 0 || cost < best_cost) {
-      best_cost = cost;
-      best_height = segment;
-    }
-  }
-  const int64_t segments = ceil_div(shape.height, best_height);
-  const int64_t jobs = shape.batch * strips * segments;
-  return {static_cast<int>(strips),
-          static_cast<int>(segments),
-          static_cast<int>(best_height),
-          static_cast<int>(std::min(jobs, workers)),
-          jobs,
-          best_cost};
+  return tile_images(shape.batch, shape.height, shape.width, config.strip_width, config.rows, halo_rows, workers);
 }
 
 BackwardWorkspace lay_out_workspace(const BackwardShape& shape, int blocks) {

@@ -105,31 +105,36 @@ ForwardConfig choose_forward_config(const ForwardShape& shape, const DeviceLimit
   return best;
 }
 
-ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows, int blocks_per_sm,
-                           const DeviceLimits& device) {
-  const int64_t strips = ceil_div(shape.width, strip_width);
-  const int64_t workers = static_cast<int64_t>(device.sm_count) * blocks_per_sm;
-  const int64_t halo_rows = 2 * (kKernel3 / 2) + 2 * (shape.kernel2 / 2);
+ForwardTiling tile_images(int64_t batch, int64_t height, int64_t width, int strip_width, int rows, int64_t halo_rows,
+                          int64_t workers) {
+  const int64_t strips = ceil_div(width, strip_width);
   // Cut into as many segments as keep every block busy, if the rows made twice do not cost more.
-  int64_t best_height = shape.height;
+  int64_t best_height = height;
   double best_cost = 0;
-  for (int64_t cut = 1; cut <= std::max<int64_t>(1, std::min<int64_t>(shape.height / 8, 4 * workers)); ++cut) {
-    const int64_t segment = ceil_div(ceil_div(shape.height, cut), rows) * rows;
-    const int64_t rounds = ceil_div(shape.batch * strips * ceil_div(shape.height, segment), workers);
-    const double cost = static_cast<double>(rounds) * static_cast<double>(std::min(segment, shape.height) + halo_rows);
+  for (int64_t cut = 1; cut <= std::max<int64_t>(1, std::min<int64_t>(height / 8, 4 * workers)); ++cut) {
+    const int64_t segment = ceil_div(ceil_div(height, cut), rows) * rows;
+    const int64_t rounds = ceil_div(batch * strips * ceil_div(height, segment), workers);
+    const double cost = static_cast<double>(rounds) * static_cast<double>(std::min(segment, height) + halo_rows);
     if (best_cost == 0 || cost < best_cost) {
       best_cost = cost;
       best_height = segment;
     }
   }
-  const int64_t segments = ceil_div(shape.height, best_height);
-  const int64_t jobs = shape.batch * strips * segments;
+  const int64_t segments = ceil_div(height, best_height);
+  const int64_t jobs = batch * strips * segments;
   return {static_cast<int>(strips),
           static_cast<int>(segments),
           static_cast<int>(best_height),
           static_cast<int>(std::min(jobs, workers)),
           jobs,
           best_cost};
+}
+
+ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows, int blocks_per_sm,
+                           const DeviceLimits& device) {
+  const int64_t workers = static_cast<int64_t>(device.sm_count) * blocks_per_sm;
+  const int64_t halo_rows = 2 * (kKernel3 / 2) + 2 * (shape.kernel2 / 2);
+  return tile_images(shape.batch, shape.height, shape.width, strip_width, rows, halo_rows, workers);
 }
 
 }  // namespace srcnn::cuda

@@ -97,6 +97,11 @@ struct ForwardTiling {
   double rows;  // that the busiest block makes, those made twice included
 };
 
+// Strips and segments of a batch of images. At every cut between segments `halo_rows` rows are made twice; `workers` is how
+// many blocks run at once.
+ForwardTiling tile_images(int64_t batch, int64_t height, int64_t width, int strip_width, int rows, int64_t halo_rows,
+                          int64_t workers);
+
 ForwardTiling tile_forward(const ForwardShape& shape, int strip_width, int rows, int blocks_per_sm, const DeviceLimits& device);
 
 // Operands of the tensor-core products: numbers per 32 bits, and how many products make one.

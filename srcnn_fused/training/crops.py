@@ -121,7 +121,7 @@ class CropSampler:
         """On the CPU as NumPy's, which gathers in one thread.
 
         Work of a tenth of a millisecond is not worth a thread pool, which waits for its last thread
-        however long a busy machine keeps that one from running: 23 ms a batch instead of 4.
+        however long a busy machine keeps that one from running (there 23 ms a batch instead of 4).
         """
         return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
