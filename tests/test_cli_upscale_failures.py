@@ -75,6 +75,8 @@ def test_a_real_write_failure_costs_nothing(ext):
 
 def start(*arguments, limit=None):
     def restrict():
+        # A shell's background job hands "ignore" on to all it starts, these tests among them.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
