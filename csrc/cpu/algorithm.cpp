@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cstdlib>
 #include <limits>
 #include <stdexcept>
@@ -10,26 +9,19 @@
 
 #include "backward_engine.h"
 #include "engine.h"
+#include "huge.h"
 #include "winograd_engine.h"
 
 namespace srcnn::cpu {
 namespace {
 
-// Above this sums of transformed values could overflow where those of the direct convolution do not.
-constexpr float kHuge = 1e15f;
-
-uint32_t bits_of(float value) { return std::bit_cast<uint32_t>(value); }
-uint32_t bits_of(BFloat16 value) { return static_cast<uint32_t>(value.bits) << 16; }
-
-// Integers, since a comparison of floats that may be NaN keeps compilers from using vectors.
 template <class T>
 bool any_huge(const T* values, int64_t count, int64_t stride) {
-  constexpr auto kLimit = std::bit_cast<uint32_t>(kHuge);
   uint32_t huge = 0;
   if (stride == 1) {
-    for (int64_t i = 0; i < count; ++i) huge |= (bits_of(values[i]) & 0x7fffffffu) > kLimit;
+    for (int64_t i = 0; i < count; ++i) huge |= is_huge(values[i]);
   } else {
-    for (int64_t i = 0; i < count; ++i) huge |= (bits_of(values[i * stride]) & 0x7fffffffu) > kLimit;
+    for (int64_t i = 0; i < count; ++i) huge |= is_huge(values[i * stride]);
   }
   return huge != 0;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "conv1_points.h"
+#include "huge.h"
 
 namespace srcnn::cpu {
 namespace {

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "backward_piece.h"
+#include "huge.h"
 #include "pixels.h"
 #include "resample_rows.h"
 #include "tiled_conv1.h"

@@ -1,11 +1,7 @@
 // Sizes of conv1's tiles in the backward (tiled_conv1.h), for those who plan and pack.
 #pragma once
 
-#include <bit>
-#include <cstdint>
-
 #include "../srcnn.h"
-#include "target.h"
 #include "winograd_transform.h"
 
 namespace srcnn::cpu {
@@ -18,11 +14,5 @@ inline constexpr int kConv1Terms = kConv1Groups * kConv1Groups;
 inline constexpr int kConv1SidePoints = Winograd3::kPoints;
 inline constexpr int kConv1TilePoints = kConv1SidePoints * kConv1SidePoints;
 inline constexpr int kConv1ColumnPoints = kConv1Groups * kConv1SidePoints;  // of one input column, for all groups
-
-// NaN, infinity, and what could overflow in sums of transformed values only. (Integers, so that compilers use vectors.)
-inline constexpr float kHugeInput = 1e15f;
-SRCNN_INLINE bool is_huge(float value) {  // (inlined: see target.h)
-  return (std::bit_cast<uint32_t>(value) & 0x7fffffffu) > std::bit_cast<uint32_t>(kHugeInput);
-}
 
 }  // namespace srcnn::cpu

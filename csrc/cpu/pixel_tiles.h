@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "conv1_points.h"
+#include "huge.h"
 #include "target.h"
 #include "winograd_tile.h"
 
