@@ -29,9 +29,9 @@ from .peers import as_channels_last
 from .report import step_precision_title
 
 # By how much a gradient may differ from float64's of the rounded weights and images, relative to
-# its largest value. Most of it are features that lie closer to 0 than the rounding of what they are
-# made of, and so take the other branch of the ReLU.
-TOLERANCES = {"float32": 1e-3, "tf32": 3e-2, "float16": 3e-2, "bfloat16": 1e-1}
+# its largest value. On the CPU, 16 of 33x33 and 2 of 128x128 were off by up to 9e-5 in float32,
+# 1.4e-3 in float16 and 1.1e-2 in bfloat16, with the fused op or eager; TF32 has float16's digits.
+TOLERANCES = {"float32": 1e-3, "tf32": 1e-2, "float16": 1e-2, "bfloat16": 5e-2}
 
 LOSS_SCALE = 2.0**12  # in float16
 
