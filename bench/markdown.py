@@ -26,10 +26,11 @@ class UnknownKind(ValueError):  # noqa: N818  (a property of the file)
 def table(result: Result) -> str:
     """The result's table, and below it where it was measured. Raises UnknownKind."""
     kind = result.get("kind")
-    if kind == "gpu-inference":
+    if kind in ("gpu-inference", "gpu-training"):
         from .gpu import report as gpu_report  # its cases have their titles from the package
 
-        return gpu_report.markdown(result)
+        inference = kind == "gpu-inference"
+        return gpu_report.markdown(result) if inference else gpu_report.training_markdown(result)
     if kind not in _TABLES:
         raise UnknownKind(f"no table for a result of kind {kind!r}")
     lines = [*_TABLES[kind](result), "", f"{headline(result)}."]

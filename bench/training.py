@@ -109,7 +109,8 @@ def fused(network: nn.Sequential) -> Trained:
         raise Unavailable(reason)
     convs = [layer for layer in network if isinstance(layer, nn.Conv2d)]
     kernel_sizes = [conv.kernel_size[0] for conv in convs]
-    model = FusedSRCNN(kernel_sizes=kernel_sizes, backend="fused")
+    device = convs[0].weight.device
+    model = FusedSRCNN(kernel_sizes=kernel_sizes, backend="fused", device=device)
     for ours, theirs in zip((model.conv1, model.conv2, model.conv3), convs, strict=True):
         ours.load_state_dict(theirs.state_dict())
     return Trained(model, list(model.parameters()))
@@ -129,27 +130,37 @@ def build(name: str, case: TrainingCase) -> Trained:
 
 
 class Reference:
-    """The gradients in float64, image by image."""
+    """The gradients in float64, image by image, of weights and images rounded to a dtype."""
 
-    def __init__(self, case: TrainingCase) -> None:
-        network = case.make_network().double()
-        x, target = (images.double() for images in case.make_images())
+    def __init__(
+        self,
+        case: TrainingCase,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        tolerance: float = TOLERANCE,
+    ) -> None:
+        self._tolerance = tolerance
+        network = case.make_network().to(device, dtype).double()
+        x, target = case.make_images()
+        x, target = x.to(device, dtype).double(), target.to(device).double()
         for image, wanted in zip(x.split(1), target.split(1), strict=True):
             loss = F.mse_loss(network(image), wanted, reduction="sum") / target.numel()
             loss.backward()  # type: ignore[no-untyped-call]
         self._gradients = [p.grad for p in network.parameters() if p.grad is not None]
 
-    def max_error(self, parameters: list[nn.Parameter]) -> float:
+    def max_error(self, parameters: list[nn.Parameter], loss_scale: float = 1.0) -> float:
         """The largest difference of any gradient, relative to its largest value.
 
-        Raises WrongOutput above TOLERANCE.
+        loss_scale: what the loss, and so the gradients, are too large by. Raises WrongOutput above
+        the tolerance.
         """
         worst = 0.0
         for parameter, want in zip(parameters, self._gradients, strict=True):
             if parameter.grad is None:
                 raise WrongOutput("a gradient is missing")
-            error = (parameter.grad.double() - want).abs().max() / want.abs().max()
+            gradient = parameter.grad.double() / loss_scale
+            error = (gradient - want).abs().max() / want.abs().max()
             worst = max(worst, error.nan_to_num(nan=torch.inf).item())
-        if worst > TOLERANCE:
+        if worst > self._tolerance:
             raise WrongOutput(f"the gradients differ from float64 by {worst:.1e}")
         return worst

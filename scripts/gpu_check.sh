@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a machine that has one, in under 9 minutes: builds the package against the torch that is
-# there, runs the CUDA tests, compute-sanitizer on the small ones, and the benchmark, whose result goes to bench/results/.
+# there, runs the CUDA tests, compute-sanitizer on the small ones, and the benchmarks, whose results go to bench/results/.
 # Needs no network and installs nothing but this package.
 #
-#   scripts/gpu_check.sh [STEP...]    steps: build tests sanitizer bench kernels more_sanitizer profile (default: all)
+#   scripts/gpu_check.sh [STEP...]    steps: build tests sanitizer bench training kernels more_sanitizer profile (default: all)
 #
 # A step that fails stops neither the others nor what they have written; the exit status and the last lines tell of it. Planned
-# for 16 cores and one GPU: build 150 s, tests 90 s, sanitizer 60 s, benchmark 200 s (kernels included); where those before it
-# take less, the benchmark takes more, and what comes after it (kernels, more_sanitizer, profile) what is left.
+# for 16 cores and one GPU: build 150 s, tests 90 s, sanitizer 60 s, benchmarks 230 s (training steps 90 s and each kernel 45 s
+# of these); where those before it take less, the benchmark takes more, and what comes after the kernels (more_sanitizer,
+# profile) what is left.
 #
 # PYTHON names the interpreter (default: python3). OUT names a folder for everything that is written (default:
 # build/gpu_check). SRCNN_FUSED_CHECK_SECONDS: the time for all (default: 530). SRCNN_FUSED_REQUIRE_SANITIZER=1: that
@@ -18,7 +19,9 @@ root=$PWD
 python=${PYTHON:-python3}
 total=${SRCNN_FUSED_CHECK_SECONDS:-530}
 results=${OUT:-$root/build/gpu_check}
-all_steps=(build tests sanitizer bench kernels more_sanitizer profile)
+all_steps=(build tests sanitizer bench training kernels more_sanitizer profile)
+# What is kept for steps to come.
+training_seconds=90 kernels_seconds=45
 steps=("$@")
 export PYTHONUNBUFFERED=1 SRCNN_FUSED_REQUIRE_EXTENSION=1 SRCNN_FUSED_REQUIRE_CUDA=1
 MAX_JOBS=${MAX_JOBS:-$(nproc)}
@@ -165,7 +168,8 @@ sanitize() {  # sanitize TOOL SECONDS
 
 if wanted sanitizer; then
   reserve=20
-  wanted bench && reserve=190
+  wanted bench && reserve=140
+  ! wanted training || reserve=$((reserve + training_seconds))
   for tool in memcheck racecheck; do
     sanitize "$tool" "$(at_most 75 $(($(left) - reserve)))"
   done
@@ -173,9 +177,9 @@ fi
 
 # ------------------------------------------------------------------------------------------------------------- benchmark
 
-bench() {  # bench STEP RESERVE NAME OPTION...: the seconds left but for the reserve; stopped if it takes much longer
-  local step=$1 reserve=$2 json="$results/$3.json" budget
-  shift 3
+bench() {  # bench STEP RESERVE MODULE NAME OPTION...: the seconds left but for the reserve; stopped if it takes much longer
+  local step=$1 reserve=$2 module=$3 json="$results/$4.json" budget
+  shift 4
   budget=$(($(left) - reserve - 15))
   if [ $budget -lt 20 ]; then
     note "$step" "NOT RUN: out of time" 0
@@ -184,17 +188,23 @@ bench() {  # bench STEP RESERVE NAME OPTION...: the seconds left but for the res
   echo "notes of the compiler and the like: benchmark.log"
   # shellcheck disable=SC2016  # expanded by the inner shell
   run "$step" $((budget + 25)) bash -c '"$@" 2>>"$0"' "$results/benchmark.log" \
-    "$python" -m bench.gpu --budget $budget --json "$json" "$@" || tail -n 20 "$results/benchmark.log"
+    "$python" -m "$module" --budget $budget --json "$json" "$@" || tail -n 20 "$results/benchmark.log"
+  # The kernels one by one are no result to publish.
+  if [ $# = 0 ] && [ -s "$json" ]; then cp "$json" bench/results/; fi
 }
 
+reserve=0
+! wanted kernels || reserve=$kernels_seconds
 if wanted bench; then
-  reserve=0
-  wanted kernels && reserve=45
-  bench benchmark $reserve "$gpu"
-  if [ -s "$results/$gpu.json" ]; then cp "$results/$gpu.json" bench/results/; fi
+  ! wanted training || reserve=$((reserve + training_seconds))
+  bench benchmark $reserve bench.gpu "$gpu"
+  ! wanted training || reserve=$((reserve - training_seconds))
+fi
+if wanted training; then
+  bench "training steps" $reserve bench.gpu.train "training-$gpu"
 fi
 if wanted kernels; then
-  bench "each kernel" 0 "$gpu-kernels" --peers fused --kernels fma tf32x3 tf32 mma wgmma --shape 1920x1080 --rounds 5
+  bench "each kernel" 0 bench.gpu "$gpu-kernels" --peers fused --kernels fma tf32x3 tf32 mma wgmma --shape 1920x1080 --rounds 5
 fi
 if wanted more_sanitizer; then
   for tool in synccheck initcheck; do

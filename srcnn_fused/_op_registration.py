@@ -95,11 +95,27 @@ def _srcnn_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> N
 
 
 def _srcnn_formula(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    # The older vmap, of torch.autograd.grad(is_grads_batched=True), knows no rules for custom ops.
+    if torch._C._functorch.is_legacy_batchedtensor(grad_output):
+        raise RuntimeError(
+            "the fused SRCNN cannot take several gradients at once (is_grads_batched=True, "
+            'vectorize=True); ask for one after the other, or use backend="reference"'
+        )
     wanted = list(ctx.needs_input_grad[:7])
     grads = iter(
         _OPS.srcnn_backward(grad_output, *ctx.saved_tensors, *ctx.options, wanted, ctx.allow_tf32)
     )
     return (*(next(grads) if want else None for want in wanted), None, None, None, None)
+
+
+def _srcnn_backward_batched(info: Any, in_dims: tuple[Any, ...], *given: Any) -> Any:
+    # Many gradients of one forward, torch.func.vmap over torch.autograd.grad: one after the other.
+    def arguments(i: int) -> list[Any]:
+        pairs = zip(given, in_dims, strict=True)
+        return [one.select(dim, i) if isinstance(dim, int) else one for one, dim in pairs]
+
+    each = [_OPS.srcnn_backward(*arguments(i)) for i in range(info.batch_size)]
+    return [torch.stack(grads) for grads in zip(*each, strict=True)], 0
 
 
 def _no_second_derivative(ctx: Any, grads: list[Tensor]) -> None:  # noqa: ARG001
@@ -171,6 +187,7 @@ def register() -> None:
         "srcnn_fused::srcnn_forward", _srcnn_formula, setup_context=_srcnn_setup_context
     )
     library.register_autograd("srcnn_fused::srcnn_backward", _no_second_derivative)
+    library.register_vmap("srcnn_fused::srcnn_backward", _srcnn_backward_batched)
     library.register_autograd(
         "srcnn_fused::bicubic_resize", _resize_formula, setup_context=_resize_setup_context
     )

@@ -65,12 +65,21 @@ def _why_not_transformed(*tensors: Tensor) -> str | None:
     unpack: Any = forward_ad.unpack_dual  # untyped in torch
     if any(unpack(tensor).tangent is not None for tensor in tensors):
         return "the fused kernels have no forward-mode derivative"
-    # torch.compile cannot trace this question, and has transforms of its own kind.
-    if not torch.compiler.is_compiling():
+    if torch.compiler.is_compiling():
+        transformed = _within_a_transform()
+    else:
         is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
-        if any(is_wrapped(tensor) for tensor in tensors):
-            return "the fused kernels cannot run under torch.func (jvp, grad, vmap, ...)"
+        transformed = any(is_wrapped(tensor) for tensor in tensors)
+    if transformed:
+        return "the fused kernels cannot run under torch.func (jvp, grad, vmap, ...)"
     return None
+
+
+# torch.compile cannot trace the question of a tensor. It does enter the transforms while it traces,
+# and guards on them, so the answer holds for the graph.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _within_a_transform() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def why_not_fused(x: Tensor, weight1: Tensor, weight2: Tensor, weight3: Tensor) -> str | None:

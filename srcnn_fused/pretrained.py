@@ -43,7 +43,7 @@ def find(name_or_path: str | os.PathLike[str], scale: int | None = None) -> Path
     """The file behind a shipped name or a path.
 
     With a scale, a network's name will do: find("9-1-5", scale=3) is find("9-1-5-x3"), and
-    find("9-1-5-rgb", scale=3) is find("9-1-5-x3-rgb") (or "9-1-5-rgb-x3", as training names it).
+    find("9-1-5-rgb", scale=3) is find("9-1-5-x3-rgb").
 
     Raises:
         FileNotFoundError: neither a shipped model nor a file.
@@ -52,9 +52,8 @@ def find(name_or_path: str | os.PathLike[str], scale: int | None = None) -> Path
     shipped = list_pretrained()
     candidates = [name]
     if scale is not None:
-        candidates.append(f"{name}-x{scale}")
-        if name.endswith(_RGB):
-            candidates.append(f"{name[: -len(_RGB)]}-x{scale}{_RGB}")
+        network = name.removesuffix(_RGB)
+        candidates.append(f"{network}-x{scale}{name[len(network) :]}")
     for candidate in candidates:
         if candidate in shipped:
             return _FOLDER / f"{candidate}.safetensors"

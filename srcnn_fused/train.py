@@ -9,8 +9,8 @@ Started by torchrun, the processes share each batch and their gradients: the run
 process to rounding, whose number may change when it is resumed.
 
 A run lives in one folder: ``checkpoint.pt`` (everything that is needed to go on exactly),
-``<network>-x<scale>.safetensors`` (the weights with the best validation PSNR so far) and
-``history.csv``.
+``<network>-x<scale>.safetensors`` (the weights with the best validation PSNR so far; networks of
+colours end in ``-rgb`` or ``-ycbcr``) and ``history.csv``.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _train(
     should_stop: Callable[[], bool],
     team: Workers,
 ) -> TrainResult:
-    folder = RunFolder(Path(config.out), config.model_name)
+    folder = RunFolder(Path(config.out), config.model_name, config.former_model_name)
     checkpoint = team.from_first(lambda: folder.open(resume=resume, overwrite=overwrite))
     model, pairs, samples = team.together(lambda: _load(config, checkpoint, monitor, team))
     sampler = CropSampler(pairs, config.crop, receptive_radius(model), team.device)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from gradient_comparison import NAMES, assert_gradients_close
-from sample_inputs import CASES, KERNEL2, LAYOUTS, PADDING_MODES, Case, image
+from sample_inputs import CASES, KERNEL2, LAYOUTS, PADDING_MODES, Case, decisive_seed, image
 from torch import Tensor
 
 from srcnn_fused import FusedSRCNN, ops, reference
@@ -49,50 +49,24 @@ def _table() -> list[Case]:
 TABLE = _table()
 
 
-def distance_from_zero(case: Case, seed: int) -> float:
-    """How close a feature of the case comes to 0 before its ReLU."""
-    y, *parameters = case.tensors(torch.float64, seed)
-    if case.scale is not None:
-        y = reference.bicubic_resize(y, scale=case.scale, convention=case.bicubic)
-    closest = math.inf
-    for weight, bias in (parameters[0:2], parameters[2:4]):
-        y = reference._convolve(y, weight, bias, case.padding_mode)
-        if y.numel():
-            closest = min(closest, y.abs().min().item())
-        y = y.relu()
-    return closest
-
-
-@functools.cache
-def seed_of(case: Case) -> int:
-    """The first seed whose features stay away from 0.
-
-    Next to it float32 may take the other branch of a ReLU, and the gradients with it. A second
-    layer of 5 is worked on by tiles, which round more.
-    """
-    closest = 6e-6 if case.kernel2 == 5 else 3e-6
-    with torch.no_grad():
-        return next(seed for seed in range(1, 100) if distance_from_zero(case, seed) > closest)
-
-
 def grad_output_of(case: Case, layout: str = "contiguous") -> Tensor:
     batch, height, width = case.shape
     scale = case.scale or 1
     shape = (batch, case.channels, height * scale, width * scale)
-    generator = torch.Generator().manual_seed(seed_of(case))
+    generator = torch.Generator().manual_seed(decisive_seed(case))
     return 2 * image(shape, layout, generator) - 0.7
 
 
 @functools.cache
 def expected(case: Case, layout: str = "contiguous") -> tuple[Tensor, ...]:
     """float64 autograd through the reference."""
-    tensors = [t.requires_grad_() for t in case.tensors(torch.float64, seed_of(case))]
+    tensors = [t.requires_grad_() for t in case.tensors(torch.float64, decisive_seed(case))]
     output = reference.srcnn(*tensors, **case.options)
     return torch.autograd.grad(output, tensors, grad_output_of(case, layout).double())
 
 
 def fused(case: Case, wanted: tuple[bool, ...] = ALL, layout: str = "contiguous") -> list[Tensor]:
-    tensors = case.tensors(seed=seed_of(case))
+    tensors = case.tensors(seed=decisive_seed(case))
     options = (case.scale or 1, case.bicubic, case.padding_mode)
     return ops.srcnn_backward(grad_output_of(case, layout), *tensors, *options, wanted)
 

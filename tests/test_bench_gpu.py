@@ -18,7 +18,7 @@ from bench.gpu import report as gpu_report
 from bench.gpu.cases import PRECISIONS, GpuCase, Shape, parse_shape, plan
 from bench.gpu.device import HostDevice
 from bench.gpu.measure import Budget
-from bench.gpu.peers import COMPILED, CONTENDERS, KERNEL_VARIABLE, Contender
+from bench.gpu.peers import COMPILED, CONTENDERS, KERNEL_VARIABLE, Contender, as_channels_last
 from srcnn_fused import _extension, reference
 from srcnn_fused.benchmark import results
 
@@ -320,10 +320,8 @@ def test_without_a_gpu_it_says_so(monkeypatch, capsys):
 
 
 def test_one_channel_is_put_into_channels_last_by_its_strides():
-    from bench.gpu.peers import _channels_last
-
     x = torch.rand(2, 1, 4, 6)
-    got = _channels_last(x)
+    got = as_channels_last(x)
     assert torch.equal(got, x)
     assert got.stride() == (24, 1, 6, 1)
     assert torch.nn.functional.conv2d(got, torch.rand(8, 1, 3, 3)).is_contiguous(

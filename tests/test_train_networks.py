@@ -37,7 +37,7 @@ def test_networks_of_three_channels_beat_bicubic(config, tmp_path, color):
         config, color=color, iterations=60, lr=2e-4, lr_last=1e-4 if color == "ycbcr" else 1e-3
     )
     result = train(config, monitor=recorder)
-    assert result.model_path == tmp_path / "run" / f"9-1-5-{color}-x2.safetensors"
+    assert result.model_path == tmp_path / "run" / f"9-1-5-x2-{color}.safetensors"
     # The file's network takes and gives RGB, whatever it trained as, and its luma is measured.
     model = FusedSRCNN.from_pretrained(result.model_path)
     report = evaluate.evaluate(model, config.val)
@@ -45,6 +45,15 @@ def test_networks_of_three_channels_beat_bicubic(config, tmp_path, color):
     assert report.mean["srcnn"]["psnr"] == pytest.approx(result.best_psnr, abs=0.01)
     assert recorder.psnr[0] == pytest.approx(report.mean["bicubic"]["psnr"], abs=0.2)
     assert result.best_psnr > report.mean["bicubic"]["psnr"] + (0.01 if color == "ycbcr" else 0.1)
+
+
+def test_a_resumed_run_finds_its_model_under_the_name_it_once_had(config):
+    config = replace(config, color="rgb", iterations=2, lr=1e-6, lr_last=1e-6)
+    result = train(config)
+    best = result.model_path.read_bytes()
+    former = result.model_path.rename(result.model_path.with_name("9-1-5-rgb-x2.safetensors"))
+    assert train(config, resume=True).model_path.read_bytes() == best
+    assert not former.exists()
 
 
 def test_a_network_of_ycbcr_is_kept_as_the_rgb_network_that_equals_it():
@@ -66,6 +75,8 @@ def test_other_widths_train_on_the_reference(config, tmp_path):
     result = train(replace(config, backend="reference"), monitor=recorder)
     assert result.model_path.name == "9-1-5-n16-8-x2.safetensors"
     assert FusedSRCNN.from_pretrained(result.model_path).widths == (16, 8)
+    both = replace(config, color="rgb")
+    assert both.model_name == "9-1-5-n16-8-x2-rgb"
     assert result.best_psnr > recorder.psnr[0] + 0.05
     with pytest.raises(UserError, match=r"--backend fused cannot run: .+"):
         train(replace(config, backend="fused", out=str(tmp_path / "fused")))

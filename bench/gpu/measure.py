@@ -6,9 +6,10 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,15 +19,36 @@ from srcnn_fused.benchmark.measure import summarise
 from srcnn_fused.benchmark.peers import Setup, Unavailable
 from srcnn_fused.benchmark.results import first_line
 
-from .cases import GpuCase
+from .cases import GpuCase, Precision
 from .device import Device
-from .peers import Call, Contender
+from .peers import Contender
 
 # A turn of one contender; calls that take less are repeated within it.
 TURN_SECONDS = 0.012
 _MOST_CALLS = 2000
 
 OUT_OF_TIME = "out of time"
+
+
+class AnyCase(Protocol):
+    """What is measured: a forward (cases.GpuCase) or a training step (training.GpuStep)."""
+
+    @property
+    def case(self) -> Any: ...  # has a network and flop
+    @property
+    def precision(self) -> Precision: ...
+    @property
+    def title(self) -> str: ...
+    def describe(self) -> dict[str, Any]: ...
+    def floor_ms(self, ceilings: dict[str, Any]) -> float: ...
+
+
+class AnyContender(Protocol):
+    """A contender for such a case."""
+
+    @property
+    def expected_seconds(self) -> float: ...
+    def active(self) -> AbstractContextManager[None]: ...
 
 
 class DeviceLost(Exception):  # noqa: N818  (a state of the machine)
@@ -62,8 +84,8 @@ class Budget:
 class Runner:
     """A contender that may be timed."""
 
-    contender: Contender
-    call: Call
+    contender: AnyContender
+    call: Callable[[int], Tensor]
     turn_calls: int
     numbers: Iterator[int]  # of the inputs, in rotation
 
@@ -77,6 +99,22 @@ class Runner:
         with self.contender.active():
             self.call(next(self.numbers))
             return device.seconds(work) / self.turn_calls
+
+
+# Builds a contender and checks it; returns it with what is known of it by then.
+Prepare = Callable[[Any], tuple[Runner, dict[str, Any]]]
+
+
+def paced(
+    contender: AnyContender,
+    call: Callable[[int], Tensor],
+    numbers: Iterator[int],
+    device: Device,
+) -> Runner:
+    """A contender whose call is warm, with as many calls a turn as fill one."""
+    seconds = min(device.seconds(lambda: call(next(numbers))) for _ in range(3))
+    calls = min(_MOST_CALLS, max(1, math.ceil(TURN_SECONDS / max(seconds, 1e-9))))
+    return Runner(contender, call, calls, numbers)
 
 
 def prepare(
@@ -97,9 +135,17 @@ def prepare(
         entry: dict[str, Any] = {"max_error": reference.max_error(call(0))}
         if not contender.owns_memory:
             entry["extra_bytes"] = device.extra_bytes(lambda: call(next(numbers)))
-        seconds = min(device.seconds(lambda: call(next(numbers))) for _ in range(3))
-    calls = min(_MOST_CALLS, max(1, math.ceil(TURN_SECONDS / max(seconds, 1e-9))))
-    return Runner(contender, call, calls, numbers), entry
+        return paced(contender, call, numbers, device), entry
+
+
+def begin_forward(case: GpuCase, device: Device) -> Prepare:
+    """The case's network, inputs and float64 output, for its contenders to be prepared with."""
+    network = case.make_network(device.torch_device)
+    inputs = case.make_inputs(device.torch_device, device.cache_bytes)
+    setup = Setup(network, inputs[0], case.case.scale, torch.get_num_threads())
+    reference = case.make_reference(network, inputs[0])
+    device.release()  # the reference's features
+    return lambda contender: prepare(contender, setup, inputs, reference, device)
 
 
 def failure(error: Exception) -> dict[str, str]:
@@ -113,26 +159,21 @@ def failure(error: Exception) -> dict[str, str]:
     return {"status": "failed", "reason": first_line(error)}
 
 
-def skipped(case: GpuCase, contenders: Mapping[str, Contender]) -> dict[str, Any]:
+def skipped(case: AnyCase, contenders: Mapping[str, AnyContender]) -> dict[str, Any]:
     """The entry of a case that there was no time for."""
     entries = [{"name": n, "status": "skipped", "reason": OUT_OF_TIME} for n in contenders]
     return case.describe() | {"contenders": entries}
 
 
 def _build_all(
-    case: GpuCase,
-    contenders: Mapping[str, Contender],
+    prepare: Prepare,
+    contenders: Mapping[str, AnyContender],
     device: Device,
     budget: Budget,
     reserve: float,
     entries: list[dict[str, Any]],
 ) -> dict[str, Runner]:
     """The contenders that may be timed; an entry for each is put into entries."""
-    network = case.make_network(device.torch_device)
-    inputs = case.make_inputs(device.torch_device, device.cache_bytes)
-    setup = Setup(network, inputs[0], case.case.scale, torch.get_num_threads())
-    reference = case.make_reference(network, inputs[0])
-    device.release()  # the reference's features
     runners: dict[str, Runner] = {}
     for name, contender in contenders.items():
         entry: dict[str, Any] = {"name": name, "status": "ok"}
@@ -142,7 +183,7 @@ def _build_all(
             continue
         start = time.monotonic()
         try:
-            runners[name], known = prepare(contender, setup, inputs, reference, device)
+            runners[name], known = prepare(contender)
             entry.update(known)
         except Exception as error:  # a peer that breaks here must not hide the others
             entry.update(failure(error))
@@ -156,18 +197,20 @@ def _build_all(
 
 
 def measure(
-    case: GpuCase,
-    contenders: Mapping[str, Contender],
+    case: AnyCase,
+    contenders: Mapping[str, AnyContender],
     device: Device,
     ceilings: dict[str, Any],
     budget: Budget,
     *,
+    begin: Callable[[Any, Device], Prepare],
     rounds: int,
     reserve: float = 0.0,
 ) -> dict[str, Any]:
     """Measures a case with every contender; returns its entry of the JSON.
 
-    reserve: seconds of the budget that are not to be touched. Raises DeviceLost.
+    begin: makes what the contenders are prepared with. reserve: seconds of the budget that are not
+    to be touched. Raises DeviceLost.
     """
     start = time.monotonic()
     shuffler = random.Random(0)
@@ -176,13 +219,14 @@ def measure(
     result = case.describe() | {"floor_ms": case.floor_ms(ceilings), "contenders": entries}
     try:
         with case.precision.active():
-            runners = _build_all(case, contenders, device, budget, reserve, entries)
+            prepared = begin(case, device)
+            runners = _build_all(prepared, contenders, device, budget, reserve, entries)
             times = {name: [] for name in runners}
             for _ in range(rounds if runners else 0):
                 for name in shuffler.sample(list(runners), len(runners)):
                     times[name].append(runners[name].turn(device))
             result["gpu_state"] = device.state()  # while it is still as hot
-            del runners
+            del runners, prepared
         _summarise(case, entries, times, ceilings)
     except Exception as error:  # too little memory for the inputs, say
         entries[:] = [{"name": name, **failure(error)} for name in contenders]
@@ -194,7 +238,7 @@ def measure(
 
 
 def _summarise(
-    case: GpuCase,
+    case: AnyCase,
     entries: list[dict[str, Any]],
     times: dict[str, list[float]],
     ceilings: dict[str, Any],

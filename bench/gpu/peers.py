@@ -91,7 +91,7 @@ def _capture(forward: Forward, inputs: list[Tensor]) -> _Graphs:
     return _Graphs(graphs, outputs, inputs, forward)
 
 
-def _channels_last(tensor: Tensor) -> Tensor:
+def as_channels_last(tensor: Tensor) -> Tensor:
     """In channels_last; with one channel too, where the two layouts differ in the strides alone."""
     tensor = tensor.contiguous(memory_format=torch.channels_last)
     if tensor.shape[1] != 1:
@@ -109,9 +109,9 @@ def channels_last(setup: Setup) -> Forward:
     network = copy.deepcopy(setup.network)
     for layer in network:
         if isinstance(layer, nn.Conv2d):
-            layer.weight = nn.Parameter(_channels_last(layer.weight), requires_grad=False)
+            layer.weight = nn.Parameter(as_channels_last(layer.weight), requires_grad=False)
     enlarge, layers = Enlarged(nn.Sequential(), setup.scale), network
-    forward = peers.inference(lambda x: layers(_channels_last(enlarge(x))))
+    forward = peers.inference(lambda x: layers(as_channels_last(enlarge(x))))
     try:
         forward(setup.example)
     except torch.OutOfMemoryError:

@@ -11,6 +11,7 @@ TITLES = {
     "channels_last": "eager, channels_last",
     "eager_graph": "eager, CUDA graph",
     "channels_last_graph": "channels_last, CUDA graph",
+    "compile": "torch.compile",
     "compile_max": "torch.compile, max-autotune",
     "compile_max_nographs": "the same without CUDA graphs",
 }
@@ -82,10 +83,8 @@ def _contenders_table(cases: list[dict[str, Any]], networks: list[str]) -> list[
             entry = by_network.get(network, {}).get(name)
             if entry is None or entry["status"] != "ok":
                 cells.append(entry["status"] if entry else "")
-            elif name == "fused":
-                cells.append(f"**{_ms(entry)}**")
             else:
-                cells.append(f"{_ms(entry)}{_ratio(entry)}")
+                cells.append(_cell(entry))
         if any(cell and cell != "skipped" for cell in cells):
             lines.append(_line([_contender_title(name), *cells]))
     return lines
@@ -145,6 +144,48 @@ def ceilings_line(result: dict[str, Any]) -> str:
         f"Matrix products of {side}x{side}x{side} ran at {rates}; "
         f"copies at {ceilings['copy_gb_per_s']:.0f} GB/s"
     )
+
+
+def _steps_table(cases: list[dict[str, Any]], networks: list[str]) -> list[str]:
+    """A row a precision and contender, a column a network, of the cases of one batch."""
+    found = {
+        (case["precision"], entry["name"], case["network"]): entry
+        for case in cases
+        for entry in case["contenders"]
+    }
+    lines = _head(f"{shape_title(cases[0])}, ms a step (ratio)", networks)
+    for precision, name in dict.fromkeys(key[:2] for key in found):
+        cells = []
+        for network in networks:
+            entry = found.get((precision, name, network), {"status": ""})
+            cells.append(_cell(entry) if entry["status"] == "ok" else entry["status"])
+        if any(cell and cell != "skipped" for cell in cells):
+            title = step_precision_title(precision)
+            lines.append(_line([f"{_contender_title(name)}, {title}", *cells]))
+    return lines
+
+
+def _cell(entry: dict[str, Any]) -> str:
+    ratio = _ratio(entry)
+    return f"**{_ms(entry)}**" if entry["name"] == "fused" else f"{_ms(entry)}{ratio}"
+
+
+def step_precision_title(name: str) -> str:
+    """ "float16 autocast", "float32, TF32 off"."""
+    title = PRECISION_TITLES[name]
+    return title if title.startswith("float32") else f"{title} autocast"
+
+
+def training_markdown(result: dict[str, Any]) -> str:
+    """A table a batch, and where they are from."""
+    cases = result["cases"]
+    if not cases or not result["ceilings"]:
+        return f"Nothing was measured. {headline(result)}."
+    networks = list(dict.fromkeys(case["network"] for case in cases))
+    lines = []
+    for shape in dict.fromkeys(map(shape_title, cases)):
+        lines += [*_steps_table([c for c in cases if shape_title(c) == shape], networks), ""]
+    return "\n".join([*lines, f"{headline(result)}. {ceilings_line(result)}."])
 
 
 def markdown(result: dict[str, Any]) -> str:

@@ -57,11 +57,12 @@ class Checkpoint:
 class RunFolder:
     """Reads and writes the files of one run."""
 
-    def __init__(self, path: Path, model_name: str) -> None:
+    def __init__(self, path: Path, model_name: str, former_model_name: str) -> None:
         self.path = path
         self.checkpoint_path = path / CHECKPOINT_NAME
         self.model_path = path / f"{model_name}.safetensors"
         self.history_path = path / "history.csv"
+        self._former_model_path = path / f"{former_model_name}.safetensors"
         self._files = (self.checkpoint_path, self.model_path, self.history_path)
 
     def open(self, *, resume: bool, overwrite: bool) -> Checkpoint | None:
@@ -72,7 +73,12 @@ class RunFolder:
                 for; there is nothing to resume; or the folder cannot be made.
         """
         if resume:
-            return load_checkpoint(self.checkpoint_path)
+            checkpoint = load_checkpoint(self.checkpoint_path)
+            # The run may never again reach the PSNR of its best model so far, and write it anew.
+            if self._former_model_path.exists() and not self.model_path.exists():
+                with _disk_errors(self.model_path):
+                    self._former_model_path.rename(self.model_path)
+            return checkpoint
         present = [file.name for file in self._files if file.exists()]
         if present and not overwrite:
             raise UserError(

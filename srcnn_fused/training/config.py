@@ -149,10 +149,21 @@ class TrainConfig:
 
     @property
     def model_name(self) -> str:
-        """What the result is called, as in "9-1-5-x3", "9-5-5-rgb-x3" or "9-1-5-n32-16-x3"."""
-        color = "" if self.color == "luma" else f"-{self.color}"
-        widths = "" if self.layer_widths == (64, 32) else f"-n{self.widths}"
-        return f"{self.network}{color}{widths}-x{self.scale}"
+        """What the result is called, as in "9-1-5-x3", "9-5-5-x3-rgb" or "9-1-5-n32-16-x3"."""
+        return f"{self.network}{self._widths_in_name}-x{self.scale}{self._color_in_name}"
+
+    @property
+    def former_model_name(self) -> str:
+        """The name with the colour first, which it had once: the folder of a resumed run may."""
+        return f"{self.network}{self._color_in_name}{self._widths_in_name}-x{self.scale}"
+
+    @property
+    def _color_in_name(self) -> str:
+        return "" if self.color == "luma" else f"-{self.color}"
+
+    @property
+    def _widths_in_name(self) -> str:
+        return "" if self.layer_widths == (64, 32) else f"-n{self.widths}"
 
     def validate(self) -> None:
         """Raises UserError, naming the option, unless every value makes sense."""
