@@ -28,8 +28,11 @@ def _threads():
 def words(tmp_path):
     config = short_recipe(tmp_path)
     places = ["--data", config.data[0], "--val", config.val, "--data-test", config.data[0]]
-    settings = ["--scale", 2, "--iterations", 3, "--batch", 2, "--crop", 8, "--lr", 1e-3]
-    return [*map(str, [*places, *settings, "--threads", 1, "--json", tmp_path / "e.json"])]
+    numbers = {"scale": 2, "iterations": 3, "batch": 2, "crop": 8, "lr": 1e-3, "threads": 1}
+    settings = [word for key, value in numbers.items() for word in (f"--{key}", value)]
+    return [
+        *map(str, [*places, *settings, "--backend", "reference", "--json", tmp_path / "e.json"])
+    ]
 
 
 def run(words, *names, **more):
