@@ -178,7 +178,7 @@ def _experiments(result: Result) -> list[str]:
     own = [key for key in (trained[0] if trained else {}) if key not in (*common, *_IN_COLUMNS)]
     heads = [f"{sets[key]}, dB" for key in metrics]
     cited = f"published, {sets['psnr']}"
-    lines = _head(["TPAMI 2016", "network", "maps", "weights", *heads, cited, "s", *own])
+    lines = _head(["TPAMI 2016", "network", "maps", "weights", *heads, cited, *own])
     figures: dict[str, None] = {}  # the papers whose figures are cited
 
     def cite(network: str, widths: str) -> str:
@@ -191,17 +191,14 @@ def _experiments(result: Result) -> list[str]:
     if "bicubic" in result:
         values = [f"{result['bicubic'][key]:.2f}" for key in metrics]
         lines.append(
-            _line(
-                ["", "bicubic", "", "", *values, cite("bicubic", "64-32"), "", *([""] * len(own))]
-            )
+            _line(["", "bicubic", "", "", *values, cite("bicubic", "64-32"), *([""] * len(own))])
         )
     for group, names in result["groups"].items():
         title = group
         for case in (cases[name] for name in names if name in cases):
             values = [f"{case[key]:.2f}" for key in metrics]
             network, widths = case["network"], case["widths"]
-            cells = [title, network, widths, f"{case['weights']:,}", *values]
-            cells += [cite(network, widths), f"{case['seconds']:.0f}"]
+            cells = [title, network, widths, f"{case['weights']:,}", *values, cite(network, widths)]
             lines.append(_line(cells + [str(case["training"][key]) for key in own]))
             title = ""
     said = [  # a setting at 0 is one that was not used, but for the seed
