@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from srcnn_fused import published
 from srcnn_fused.benchmark.tables import (
     TITLES,
     busy_warning,
@@ -163,6 +164,56 @@ def _training(result: Result) -> list[str]:
     return lines
 
 
+def _experiments(result: Result) -> list[str]:
+    """A row an experiment, by the section of the paper, and below what all were trained with."""
+    cases = {case["name"]: case for case in result["cases"]}
+    settings = result["settings"]
+    sets = {"psnr": settings["dataset"], "test_psnr": settings["test"]}
+    metrics = [key for key, name in sets.items() if name is not None]
+    trained = [case["training"] for case in cases.values()]
+    common = {
+        key: value
+        for key, value in (trained[0] if trained else {}).items()
+        if all(other[key] == value for other in trained)
+    }
+    own = [key for key in (trained[0] if trained else {}) if key not in (*common, *_IN_COLUMNS)]
+    heads = [f"{sets[key]}, dB" for key in metrics]
+    cited = f"published, {sets['psnr']}"
+    lines = _head(["TPAMI 2016", "network", "maps", "weights", *heads, cited, *own])
+    figures: dict[str, None] = {}  # the papers whose figures are cited
+
+    def cite(network: str, widths: str) -> str:
+        found = published.find(network, settings["dataset"], settings["scale"])
+        if found is None or widths != "64-32":
+            return ""
+        figures[found.source] = None
+        return f"{found.means['psnr']:.2f} ({found.source})"
+
+    if "bicubic" in result:
+        values = [f"{result['bicubic'][key]:.2f}" for key in metrics]
+        lines.append(
+            _line(["", "bicubic", "", "", *values, cite("bicubic", "64-32"), *([""] * len(own))])
+        )
+    for group, names in result["groups"].items():
+        title = group
+        for case in (cases[name] for name in names if name in cases):
+            values = [f"{case[key]:.2f}" for key in metrics]
+            network, widths = case["network"], case["widths"]
+            cells = [title, network, widths, f"{case['weights']:,}", *values, cite(network, widths)]
+            lines.append(_line(cells + [str(case["training"][key]) for key in own]))
+            title = ""
+    said = [  # a setting at 0 is one that was not used, but for the seed
+        f"{key} {value}"
+        for key, value in common.items()
+        if key not in _IN_COLUMNS and (value or key == "seed")
+    ]
+    lines += ["", f"Trained on {', '.join(settings['data'])}: {', '.join(said)}."]
+    lines += [f"{source}: {published.sources()[source]}." for source in figures]
+    return lines
+
+
+_IN_COLUMNS = ("network", "widths")  # of the table of experiments
+
 _TABLES: dict[str, Callable[[Result], list[str]]] = {
     "inference": _inference,
     "memory": _memory,
@@ -170,4 +221,5 @@ _TABLES: dict[str, Callable[[Result], list[str]]] = {
     "scaling": _scaling,
     "accuracy": _accuracy,
     "training": _training,
+    "experiments": _experiments,
 }

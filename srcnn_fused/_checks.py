@@ -50,9 +50,14 @@ def _check_is_tensor(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
 
 
+def parameter_names(count: int) -> tuple[str, ...]:
+    """weight1, bias1, weight2, ...: what messages call the parameters of a network."""
+    return tuple(f"{'bias' if index % 2 else 'weight'}{index // 2 + 1}" for index in range(count))
+
+
 def check_floating(*tensors: object) -> None:
-    """Checks that x, weight1, ..., bias3 are tensors of floating dtypes, not all the same."""
-    names = ("x", "weight1", "bias1", "weight2", "bias2", "weight3", "bias3")
+    """Checks that x, weight1, bias1, ... are tensors of floating dtypes, not all the same."""
+    names = ("x", *parameter_names(len(tensors) - 1))
     for name, tensor in zip(names, tensors, strict=True):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
@@ -64,44 +69,36 @@ def check_floating(*tensors: object) -> None:
 
 def check_srcnn(
     x: Tensor,  # [N, c, h, w]
-    weight1: Tensor,  # [n1, c, f1, f1]
-    bias1: Tensor,  # [n1]
-    weight2: Tensor,  # [n2, n1, f2, f2]
-    bias2: Tensor,  # [n2]
-    weight3: Tensor,  # [c, n2, f3, f3]
-    bias3: Tensor,  # [c]
+    *parameters: Tensor,  # weight1 [n1, c, f1, f1], bias1 [n1], weight2, ...: three layers or more
     bicubic: str,
     padding_mode: str,
 ) -> None:
     """Checks the arguments of srcnn, but for the scale (see check_srcnn_scale)."""
-    check_floating(x, weight1, bias1, weight2, bias2, weight3, bias3)
-    parameters = {
-        "weight1": weight1,
-        "bias1": bias1,
-        "weight2": weight2,
-        "bias2": bias2,
-        "weight3": weight3,
-        "bias3": bias3,
-    }
-    for name, tensor in parameters.items():
+    if len(parameters) % 2:
+        raise TypeError(f"weight{len(parameters) // 2 + 1} comes without its bias")
+    check_floating(x, *parameters)
+    for name, tensor in zip(parameter_names(len(parameters)), parameters, strict=True):
         if tensor.dtype != x.dtype:
             raise TypeError(f"{name} must be {x.dtype} as x is, got {tensor.dtype}")
         if tensor.device != x.device:
             raise ValueError(f"{name} must be on {x.device} as x is, got {tensor.device}")
-    channels = weight1.shape[1] if weight1.dim() == 4 else 1
-    _check_layer("1", weight1, bias1, ("n1", channels))
+    weights, biases = parameters[::2], parameters[1::2]
+    channels = weights[0].shape[1] if weights[0].dim() == 4 else 1
+    _check_layer(1, weights[0], biases[0], ("n1", channels))
     if x.dim() != 4 or x.shape[1] != channels:
         raise ValueError(f"x must be [N, {channels}, H, W], got {_shape(x)}")
     if x.shape[2] < 1 or x.shape[3] < 1:
         raise ValueError(f"x must have at least one row and one column, got {_shape(x)}")
-    _check_layer("2", weight2, bias2, ("n2", weight1.shape[0]))
-    _check_layer("3", weight3, bias3, (channels, weight2.shape[0]))
+    for number in range(2, len(weights) + 1):
+        outputs = channels if number == len(weights) else f"n{number}"
+        inputs = weights[number - 2].shape[0]
+        _check_layer(number, weights[number - 1], biases[number - 1], (outputs, inputs))
     check_choice("bicubic", bicubic, CONVENTIONS)
     check_choice("padding_mode", padding_mode, PADDING_MODES)
 
 
 def _check_layer(
-    number: str, weight: Tensor, bias: Tensor, expected: tuple[int | str, int]
+    number: int, weight: Tensor, bias: Tensor, expected: tuple[int | str, int]
 ) -> None:
     """Checks one convolution against the (outputs, inputs) it must have; a name fits any number."""
     outputs, inputs = expected

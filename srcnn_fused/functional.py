@@ -82,14 +82,19 @@ def _within_a_transform() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def why_not_fused(x: Tensor, weight1: Tensor, weight2: Tensor, weight3: Tensor) -> str | None:
-    """Why srcnn would not run fused on these (checked) arguments, or None where it would."""
+def why_not_fused(x: Tensor, *weights: Tensor) -> str | None:
+    """Why srcnn would not run fused on these (checked) arguments, or None where it would.
+
+    weights: weight1, weight2, ... without the biases.
+    """
     reason = _why_no_kernel("srcnn_forward", x)
     if reason is not None:
         return reason
-    widths = (weight1.shape[0], weight2.shape[0])
-    kernel_sizes = (weight1.shape[-1], weight2.shape[-1], weight3.shape[-1])
-    channels = weight1.shape[1]
+    if len(weights) != 3:
+        return f"the fused kernels have three layers, this network has {len(weights)}"
+    widths = tuple(weight.shape[0] for weight in weights[:-1])
+    kernel_sizes = tuple(weight.shape[-1] for weight in weights)
+    channels = weights[0].shape[1]
     if widths != FUSED_WIDTHS:
         return f"the fused kernels have widths {FUSED_WIDTHS}, this network has {widths}"
     if kernel_sizes not in FUSED_KERNEL_SIZES:
@@ -139,7 +144,7 @@ def srcnn(
     bias2: Tensor,  # [n2]
     weight3: Tensor,  # [c, n2, f3, f3]
     bias3: Tensor,  # [c]
-    *,
+    *deeper: Tensor,
     scale: int | None = None,
     bicubic: str = "matlab",
     padding_mode: str = "zeros",
@@ -150,6 +155,8 @@ def srcnn(
     Args:
         x: float16, bfloat16, float32 or float64, values about [0, 1]; everything shares its dtype.
             Any strides.
+        deeper: weight4, bias4, ... of networks with more than three layers (section 4.3.3), the
+            last of which then gives the c channels. These run on the reference.
         scale: positive integer; None (or 1) where x is enlarged already.
         bicubic: convention of the enlargement, "matlab", "pil" or "torch".
         padding_mode: what lies beyond the image at every layer, "zeros" or "replicate".
@@ -175,12 +182,13 @@ def srcnn(
 
     Example:
         model = FusedSRCNN.from_pretrained("9-1-5-x3")
-        weights = [p for conv in (model.conv1, model.conv2, model.conv3) for p in conv.parameters()]
+        weights = [p for conv in model.convs for p in conv.parameters()]
         y = srcnn(x, *weights, scale=3)
     """
     check_choice("backend", backend, BACKENDS)
     factor = check_srcnn_scale(scale)
-    tensors = (x, weight1, bias1, weight2, bias2, weight3, bias3)
+    three = (x, weight1, bias1, weight2, bias2, weight3, bias3)
+    tensors = (*three, *deeper)
     if _autocast_is_on(x):
         check_floating(*tensors)
         dtype = autocast_dtype(x.device.type, *tensors)
@@ -192,12 +200,12 @@ def srcnn(
                 padding_mode=padding_mode,
                 backend=backend,
             )
-    check_srcnn(*tensors, bicubic, padding_mode)
+    check_srcnn(*tensors, bicubic=bicubic, padding_mode=padding_mode)
     reason = None
     if backend != "reference":
-        reason = why_not_fused(x, weight1, weight2, weight3) or _why_not_transformed(*tensors)
+        reason = why_not_fused(x, *tensors[1::2]) or _why_not_transformed(*tensors)
     if _use_fused(backend, reason):
-        return ops.srcnn_forward(*tensors, factor, bicubic, padding_mode, allow_tf32_for(x))
+        return ops.srcnn_forward(*three, factor, bicubic, padding_mode, allow_tf32_for(x))
     return reference.srcnn(*tensors, scale=factor, bicubic=bicubic, padding_mode=padding_mode)
 
 

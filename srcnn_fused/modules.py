@@ -15,14 +15,18 @@ from ._checks import CONVENTIONS, PADDING_MODES, check_choice, check_srcnn_scale
 __all__ = ["FusedSRCNN"]
 
 
-def _positive_ints(name: str, values: Sequence[int], count: int) -> tuple[int, ...]:
+def _positive_ints(
+    name: str, values: Sequence[int], count: int, *, or_more: bool = False
+) -> tuple[int, ...]:
     given = tuple(values) if isinstance(values, (tuple, list)) else None
     if (
         given is None
-        or len(given) != count
+        or len(given) < count
+        or (len(given) > count and not or_more)
         or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in given)
     ):
-        raise ValueError(f"{name} must be {count} positive integers, got {values!r}")
+        number = f"{count} or more" if or_more else count
+        raise ValueError(f"{name} must be {number} positive integers, got {values!r}")
     return given
 
 
@@ -31,12 +35,13 @@ class FusedSRCNN(nn.Module):
 
     `conv1`, `conv2` and `conv3` are real `nn.Conv2d`, so that the state_dict of any SRCNN of three
     convolutions loads unchanged. Their forward is not called (nor are hooks on them): their weights
-    go to `srcnn_fused.functional.srcnn`.
+    go to `srcnn_fused.functional.srcnn`. Networks with more mappings (section 4.3.3 of the paper)
+    have `conv4` and so on, and run on the reference.
 
     Args:
         num_channels: channels of the image, in and out; 1 (luma) or 3 have fused kernels.
-        kernel_sizes: f1, f2, f3, odd; 9-1-5, 9-3-5 and 9-5-5 have fused kernels.
-        widths: n1, n2, the feature maps of the first and second layer; fused with (64, 32).
+        kernel_sizes: f1, f2, f3 (or more), odd; 9-1-5, 9-3-5 and 9-5-5 have fused kernels.
+        widths: n1, n2 (or more), the feature maps of every layer but the last; fused with (64, 32).
         scale: None where the input is enlarged already, or the positive integer by which the input
             is enlarged inside.
         bicubic: convention of that enlargement, "matlab", "pil" or "torch".
@@ -56,6 +61,10 @@ class FusedSRCNN(nn.Module):
             high = model(low)  # low: [1, 1, h, w] luma in [0, 1]
     """
 
+    conv1: nn.Conv2d
+    conv2: nn.Conv2d
+    conv3: nn.Conv2d
+
     def __init__(
         self,
         num_channels: int = 1,
@@ -73,10 +82,10 @@ class FusedSRCNN(nn.Module):
         if isinstance(num_channels, bool) or not isinstance(num_channels, int) or num_channels < 1:
             raise ValueError(f"num_channels must be a positive integer, got {num_channels!r}")
         self.num_channels = num_channels
-        self.kernel_sizes = _positive_ints("kernel_sizes", kernel_sizes, 3)
+        self.kernel_sizes = _positive_ints("kernel_sizes", kernel_sizes, 3, or_more=True)
         if any(size % 2 == 0 for size in self.kernel_sizes):
             raise ValueError(f"kernel_sizes must be odd, got {kernel_sizes!r}")
-        self.widths = _positive_ints("widths", widths, 2)
+        self.widths = _positive_ints("widths", widths, len(self.kernel_sizes) - 1)
         check_srcnn_scale(scale)
         check_choice("bicubic", bicubic, CONVENTIONS)
         check_choice("padding_mode", padding_mode, PADDING_MODES)
@@ -97,15 +106,18 @@ class FusedSRCNN(nn.Module):
                 dtype=dtype,
             )
 
-        width1, width2 = self.widths
-        self.conv1 = conv(self.num_channels, width1, self.kernel_sizes[0])
-        self.conv2 = conv(width1, width2, self.kernel_sizes[1])
-        self.conv3 = conv(width2, self.num_channels, self.kernel_sizes[2])
+        counts = (self.num_channels, *self.widths, self.num_channels)
+        for number, size in enumerate(self.kernel_sizes, 1):
+            self.add_module(f"conv{number}", conv(counts[number - 1], counts[number], size))
+
+    @property
+    def convs(self) -> tuple[nn.Conv2d, ...]:
+        """conv1, conv2, conv3, and those that a deeper network has behind them."""
+        return tuple(getattr(self, f"conv{n}") for n in range(1, len(self.kernel_sizes) + 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, c, h, w] -> [N, c, s*h, s*w]."""
-        convs = (self.conv1, self.conv2, self.conv3)
-        parameters = [p for conv in convs for p in (conv.weight, conv.bias)]
+        parameters = [p for conv in self.convs for p in (conv.weight, conv.bias)]
         return functional.srcnn(
             x,
             *cast("list[Tensor]", parameters),  # Conv2d's bias is optional, these have one

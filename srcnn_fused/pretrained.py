@@ -1,8 +1,9 @@
 """Weights files: shipped names, reading, writing, and the configuration that travels with them.
 
-Our files are safetensors with six tensors (conv1.weight ... conv3.bias) and one metadata entry,
-"srcnn_fused", a JSON object: the arguments of FusedSRCNN and, under "metadata", what the writer
-added. Files of other origin (.safetensors, .pth) have their configuration read off the shapes.
+Our files are safetensors with the tensors of a state_dict (conv1.weight ... conv3.bias; a deeper
+network's go on with conv4.weight) and one metadata entry, "srcnn_fused", a JSON object: the
+arguments of FusedSRCNN and, under "metadata", what the writer added. Files of other origin
+(.safetensors, .pth) have their configuration read off the shapes.
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ __all__ = ["find", "list_pretrained", "load", "read_metadata", "save"]
 METADATA_KEY = "srcnn_fused"
 _FOLDER = Path(__file__).with_name("pretrained")
 _RGB = "-rgb"  # ends the names of models that take R'G'B' instead of luma
-_LAYERS = ("conv1", "conv2", "conv3")
-_STATE_KEYS = tuple(f"{layer}.{part}" for layer in _LAYERS for part in ("weight", "bias"))
 # Where training scripts put the state_dict inside a checkpoint.
 _NESTED_KEYS = ("state_dict", "model_state_dict", "model", "params", "net", "weights")
 
@@ -125,7 +124,8 @@ def save(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {str(path)!r}")
-    tensors = {key: weights[key].detach().cpu().contiguous() for key in _STATE_KEYS}
+    keys = _state_keys(_count_layers(weights))
+    tensors = {key: weights[key].detach().cpu().contiguous() for key in keys}
     for key, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{key} holds NaN or infinite values; {str(path)!r} was not written")
@@ -171,25 +171,41 @@ def _state_dict(checkpoint: Any) -> dict[str, Any]:
     return dict(checkpoint)
 
 
+def _state_keys(layers: int) -> list[str]:
+    """conv1.weight, conv1.bias, conv2.weight, ..."""
+    return [f"conv{n}.{part}" for n in range(1, layers + 1) for part in ("weight", "bias")]
+
+
+def _count_layers(tensors: Mapping[str, Any]) -> int:
+    """How many layers go by our names: three, or as many more as follow without a gap."""
+    layers = 3
+    while f"conv{layers + 1}.weight" in tensors:
+        layers += 1
+    return layers
+
+
 def _as_srcnn(path: Path, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Picks the three convolutions by their names, or by their order where the names differ."""
+    """Picks the convolutions by their names, or by their order where the names differ."""
     found: dict[str, Tensor] = {}
     for key, value in tensors.items():
         if isinstance(value, Tensor):
             # DistributedDataParallel and torch.compile put their own names in front.
             found[re.sub(r"^(module\.|_orig_mod\.)+", "", str(key))] = value
-    if not all(key in found for key in _STATE_KEYS):
+    keys = _state_keys(_count_layers(found))
+    if not all(key in found for key in keys):
         weights = [key for key in found if key.endswith(".weight")]
         biases = [key[: -len("weight")] + "bias" for key in weights]
-        if len(weights) != 3 or len(found) != 6 or not all(key in found for key in biases):
+        paired = len(found) == 2 * len(weights) and all(key in found for key in biases)
+        if len(weights) < 3 or not paired:
             names = ", ".join(list(found)[:8]) + (", ..." if len(found) > 8 else "")
             raise ValueError(
                 f"model file {str(path)!r} is no SRCNN: expected weight and bias of three "
-                f"convolutions, got {len(found)} tensors ({names})"
+                f"convolutions or more, got {len(found)} tensors ({names})"
             )
         ordered = [found[k] for pair in zip(weights, biases, strict=True) for k in pair]
-        found = dict(zip(_STATE_KEYS, ordered, strict=True))
-    for key in _STATE_KEYS:
+        keys = _state_keys(len(weights))
+        found = dict(zip(keys, ordered, strict=True))
+    for key in keys:
         tensor = found[key]
         if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type != "cpu":
             kind = f"{'nested' if tensor.is_nested else tensor.layout} on {tensor.device}"
@@ -200,7 +216,7 @@ def _as_srcnn(path: Path, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
             )
         if not tensor.isfinite().all():
             raise ValueError(f"model file {str(path)!r}: {key} holds NaN or infinite values")
-    return {key: found[key] for key in _STATE_KEYS}
+    return {key: found[key] for key in keys}
 
 
 def _shapes_to_config(path: Path, weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -211,13 +227,15 @@ def _shapes_to_config(path: Path, weights: Mapping[str, Tensor]) -> dict[str, An
     inputs = channels
     widths: list[int] = []
     kernel_sizes: list[int] = []
-    for layer in _LAYERS:
+    layers = [f"conv{number}" for number in range(1, len(weights) // 2 + 1)]
+    for layer in layers:
+        is_last = layer == layers[-1]
         shape = shapes[f"{layer}.weight"]
-        outputs = str(channels) if layer == "conv3" else "n"
+        outputs = str(channels) if is_last else "n"
         known_inputs = inputs if layer != "conv1" else "c" if len(first) != 4 else channels
         expected = f"[{outputs}, {known_inputs}, f, f] with odd f"
         fits = len(shape) == 4 and shape[1] == inputs and shape[2] == shape[3] and shape[2] % 2 == 1
-        if not fits or min(shape) < 1 or (layer == "conv3" and shape[0] != channels):
+        if not fits or min(shape) < 1 or (is_last and shape[0] != channels):
             raise ValueError(
                 f"model file {str(path)!r}: {layer}.weight must be {expected}, got {shape}"
             )
@@ -229,4 +247,4 @@ def _shapes_to_config(path: Path, weights: Mapping[str, Tensor]) -> dict[str, An
         inputs = shape[0]
         widths.append(shape[0])
         kernel_sizes.append(shape[2])
-    return {"num_channels": channels, "kernel_sizes": kernel_sizes, "widths": widths[:2]}
+    return {"num_channels": channels, "kernel_sizes": kernel_sizes, "widths": widths[:-1]}

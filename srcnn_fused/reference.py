@@ -273,7 +273,7 @@ def srcnn(
     bias2: Tensor,  # [n2]
     weight3: Tensor,  # [c, n2, f3, f3]
     bias3: Tensor,  # [c]
-    *,
+    *deeper: Tensor,
     scale: int | None = None,
     bicubic: str = "matlab",
     padding_mode: str = "zeros",
@@ -287,6 +287,8 @@ def srcnn(
 
     Args:
         x: float16, bfloat16, float32 or float64, values about [0, 1]; everything shares its dtype.
+        deeper: weight4, bias4, ... of networks with more mappings (section 4.3.3): equation 2 holds
+            for every layer between the first and the last, which is then [c, n, f, f].
         scale: positive integer; None (or 1) where x is enlarged already.
         bicubic: convention of the enlargement, "matlab", "pil" or "torch".
         padding_mode: what lies beyond the image at every layer: "zeros", or "replicate" (the edge
@@ -298,9 +300,20 @@ def srcnn(
         TypeError, ValueError: an argument of the wrong type, dtype, device, shape or value.
     """
     factor = check_srcnn_scale(scale)
-    check_srcnn(x, weight1, bias1, weight2, bias2, weight3, bias3, bicubic, padding_mode)
+    three = (weight1, bias1, weight2, bias2, weight3, bias3)
+    check_srcnn(x, *three, *deeper, bicubic=bicubic, padding_mode=padding_mode)
     y = x if factor == 1 else bicubic_resize(x, scale=factor, convention=bicubic)
-    return _layers(y, weight1, bias1, weight2, bias2, weight3, bias3, padding_mode)[2]
+    if deeper:
+        return _deeper_layers(y, (*three, *deeper), padding_mode)
+    return _layers(y, *three, padding_mode)[2]
+
+
+def _deeper_layers(y: Tensor, parameters: Sequence[Tensor], padding_mode: str) -> Tensor:
+    """The last layer's output, from weight1, bias1, weight2, ... of any number of layers."""
+    features = y
+    for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
+        features = _convolve(features, weight, bias, padding_mode).relu()
+    return _convolve(features, parameters[-2], parameters[-1], padding_mode)
 
 
 def _unpad_replicate(grad: Tensor, halo: int) -> Tensor:

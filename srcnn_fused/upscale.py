@@ -1,7 +1,7 @@
 """Enlarging one decoded image with a network, in horizontal bands, so that memory stays bounded.
 
 A band is cut out of the low-resolution image with a halo of rows as deep as the bicubic kernel and
-the three convolutions can see, enlarged, and its halo cut off again: the result is that of the
+the convolutions can see, enlarged, and its halo cut off again: the result is that of the
 whole image at once, to float rounding, whatever the height of the bands.
 
 Colour. SRCNN was trained on MATLAB's studio-swing luma, Y' in [16, 235] / 255 (see
@@ -163,10 +163,9 @@ def _check(pixels: Pixels, model: FusedSRCNN, alpha: bool, dtype: np.dtype[np.ge
 
 
 def _is_reference(model: FusedSRCNN) -> bool:
-    weight1, weight2, weight3 = (conv.weight for conv in (model.conv1, model.conv2, model.conv3))
+    weights = [conv.weight for conv in model.convs]
     return (
-        model.backend == "reference"
-        or functional.why_not_fused(weight1, weight1, weight2, weight3) is not None
+        model.backend == "reference" or functional.why_not_fused(weights[0], *weights) is not None
     )
 
 

@@ -124,9 +124,10 @@ def test_repr_shows_what_the_convolutions_do_not() -> None:
     [
         ({"num_channels": 0}, "num_channels must be a positive integer, got 0"),
         ({"kernel_sizes": (9, 2, 5)}, "kernel_sizes must be odd, got (9, 2, 5)"),
-        ({"kernel_sizes": (9, 5)}, "kernel_sizes must be 3 positive integers, got (9, 5)"),
-        ({"kernel_sizes": 9}, "kernel_sizes must be 3 positive integers, got 9"),
+        ({"kernel_sizes": (9, 5)}, "kernel_sizes must be 3 or more positive integers, got (9, 5)"),
+        ({"kernel_sizes": 9}, "kernel_sizes must be 3 or more positive integers, got 9"),
         ({"widths": (64, 0)}, "widths must be 2 positive integers, got (64, 0)"),
+        ({"kernel_sizes": (9, 1, 1, 5)}, "widths must be 3 positive integers, got (64, 32)"),
         ({"scale": 0}, "scale must be a positive integer or None, got 0"),
         ({"scale": 1.5}, "scale must be a positive integer or None, got 1.5"),
         ({"bicubic": "opencv"}, "bicubic must be one of 'matlab', 'pil', 'torch', got 'opencv'"),

@@ -301,10 +301,18 @@ def test_bad_images_are_named(config, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"network": "9-1"}, "--network must be three odd kernel sizes such as 9-1-5, got '9-1'"),
+        (
+            {"network": "9-1"},
+            "--network must be three odd kernel sizes such as 9-1-5, or more, got '9-1'",
+        ),
         ({"network": "9-2-5"}, "--network must be three odd kernel sizes"),
         ({"widths": "64"}, "--widths must be two numbers from 1 to 4096 such as 64-32, got '64'"),
         ({"widths": "0-32"}, "--widths must be two numbers"),
+        (
+            {"network": "9-1-1-5"},
+            "--widths must be 3 numbers from 1 to 4096 such as 64-32-16 for the 4 layers of "
+            "9-1-1-5, got '64-32'",
+        ),
         ({"color": "cmyk"}, r"--color must be luma\|rgb\|ycbcr, got 'cmyk'"),
         (
             {"color": "ycbcr", "padding_mode": "zeros"},

@@ -82,6 +82,45 @@ def test_other_widths_train_on_the_reference(config, tmp_path):
         train(replace(config, backend="fused", out=str(tmp_path / "fused")))
 
 
+@pytest.mark.parametrize("color", ["luma", "ycbcr"])
+def test_deeper_networks_train_from_about_bicubic_on(config, color):
+    change = {"network": "9-1-3-5", "widths": "16-8-6", "color": color, "iterations": 60}
+    config = replace(config, **change, lr=3e-4, lr_last=1e-4, backend="reference")
+    recorder = Recorder()
+    result = train(config, monitor=recorder)
+    assert result.model_path.name.startswith("9-1-3-5-")
+    assert result.model_path.name.endswith("-n16-8-6-x2.safetensors")
+    model = FusedSRCNN.from_pretrained(result.model_path, backend="reference")
+    assert (model.kernel_sizes, model.widths) == ((9, 1, 3, 5), (16, 8, 6))
+    report = evaluate.evaluate(model, config.val)
+    assert report.mean["srcnn"]["psnr"] == pytest.approx(result.best_psnr, abs=0.01)
+    if color == "luma":  # so few maps carry three channels less well
+        assert recorder.psnr[0] == pytest.approx(report.mean["bicubic"]["psnr"], abs=0.2)
+    assert result.best_psnr > recorder.psnr[0] + 0.01
+
+
+def test_all_layers_but_the_last_learn_at_the_first_rate(config):
+    model = FusedSRCNN(kernel_sizes=(9, 1, 1, 5), widths=(16, 8, 6))
+    hidden, last = network.build_optimizer(model, config).param_groups
+    assert [p is q for p, q in zip(hidden["params"], model.parameters(), strict=False)] == [
+        True
+    ] * 6
+    assert last["params"] == list(model.conv4.parameters())
+    assert (hidden["lr"], last["lr"]) == (config.lr, config.lr_last)
+
+
+def test_the_step_of_a_deeper_network_gives_what_the_whole_network_has_inside():
+    model = random_network(sizes=(5, 1, 3, 3), widths=(8, 6, 4))
+    x = torch.rand(2, 1, 15, 14)
+    with torch.no_grad():
+        inside = network.forward_unpadded(model, x, "auto")
+        radius = network.receptive_radius(model)
+        assert radius == 4
+        torch.testing.assert_close(
+            inside, model(x)[..., radius:-radius, radius:-radius], atol=1e-5, rtol=0
+        )
+
+
 @pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
 @pytest.mark.parametrize("sizes", [(9, 5, 5), (11, 3, 7)])
 def test_a_larger_network_starts_as_the_smaller_one(sizes, padding_mode):
@@ -94,6 +133,21 @@ def test_a_larger_network_starts_as_the_smaller_one(sizes, padding_mode):
     middle = large.conv2.weight[..., sizes[1] // 2, sizes[1] // 2]
     assert torch.equal(middle, small.conv2.weight[..., 0, 0])
     assert large.conv2.weight.count_nonzero() == small.conv2.weight.count_nonzero()
+
+
+def test_a_deeper_network_starts_from_one_as_deep_and_from_no_other(config, tmp_path):
+    small = random_network(sizes=(5, 1, 1, 3), widths=(8, 6, 4))
+    large = random_network(sizes=(7, 3, 1, 3), widths=(8, 6, 4))
+    growth.grow(small, large)
+    x = torch.rand(1, 1, 12, 13)
+    with torch.no_grad():
+        torch.testing.assert_close(large(x), small(x), atol=1e-5, rtol=0)
+    colours = random_network(3, sizes=(5, 1, 1, 3), widths=(8, 6, 4))
+    reason = "a luma network of 4 layers cannot start one of colours, only one of 3 can"
+    assert growth.why_not_grown(small, colours) == reason
+    config = replace(config, init="9-1-5-x2", network="9-1-1-5", widths="64-32-16")
+    with pytest.raises(UserError, match=r"cannot start a 9-1-1-5-.*: it has 3 layers, not 4"):
+        network.build_model(config, CPU)
 
 
 def test_training_goes_on_in_larger_kernels_where_the_smaller_ones_were(config, tmp_path):

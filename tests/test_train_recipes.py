@@ -26,8 +26,17 @@ def test_the_papers_recipe_has_the_papers_numbers():
     assert (paper["optimizer"], paper["lr"], paper["lr_last"]) == ("sgd", 1e-4, 1e-5)
     assert paper["schedule"] == "constant"
     assert load_recipe("modern")["ema"] == 0.999
-    widths = {load_recipe(name).get("widths") for name in list_recipes()} - {None}
-    assert widths == {"128-64", "64-32", "32-16"}
+    filters = [name for name in list_recipes() if name.startswith("tpami-filters-")]
+    assert {load_recipe(name)["widths"] for name in filters} == {"128-64", "64-32", "32-16"}
+
+
+def test_the_papers_experiments_have_inputs_of_33_pixels():
+    papers = [name for name in list_recipes() if name.startswith(("tpami-", "paper"))]
+    assert len(papers) == 15
+    for name in papers:
+        recipe = load_recipe(name)
+        margin = sum(int(size) // 2 for size in recipe["network"].split("-"))
+        assert recipe["crop"] + 2 * margin == 33, name
 
 
 @pytest.mark.parametrize(

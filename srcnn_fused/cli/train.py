@@ -54,9 +54,13 @@ def train(
             help=f"Enlargement to learn: 2 to 64. {_REQUIRED}",
         ),
     ] = None,
-    network: Annotated[str, typer.Option(help="Kernel sizes f1-f2-f3.")] = "9-1-5",
+    network: Annotated[str, typer.Option(help="Kernel sizes f1-f2-f3, or more.")] = "9-1-5",
     widths: Annotated[
-        str, typer.Option(help="Feature maps n1-n2; others than 64-32 train on the reference.")
+        str,
+        typer.Option(
+            help="Feature maps n1-n2, one number for each layer but the last; others than 64-32 "
+            "train on the reference."
+        ),
     ] = "64-32",
     color: Annotated[
         str,
@@ -104,7 +108,7 @@ def train(
         typer.Option(metavar="adam|sgd", help="sgd: momentum 0.9, the papers' scale of loss."),
     ] = "adam",
     lr: Annotated[
-        float, typer.Option(help="Learning rate of the first two layers (papers: 1e-4).")
+        float, typer.Option(help="Learning rate of all layers but the last (papers: 1e-4).")
     ] = 1e-3,
     lr_last: Annotated[
         float, typer.Option(help="Learning rate of the last layer (papers: 1e-5).")

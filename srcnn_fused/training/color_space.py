@@ -43,7 +43,7 @@ def _substitute(
     model: FusedSRCNN, into: Matrix, into_offset: Matrix, out: Matrix, out_offset: Matrix
 ) -> None:
     """Replace f(x) by out @ f(into @ x + into_offset) + out_offset, in place."""
-    first, last = model.conv1, model.conv3
+    first, last = model.conv1, model.convs[-1]
     assert first.bias is not None and last.bias is not None  # noqa: PT018  the type allows None
 
     def of(values: Matrix) -> torch.Tensor:

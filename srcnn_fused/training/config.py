@@ -54,15 +54,15 @@ class TrainConfig:
         val: folder of validation images.
         out: folder of the run.
         scale: enlargement to learn.
-        network: kernel sizes, as in "9-1-5".
-        widths: feature maps of the first two layers. Others than 64-32 train on the reference.
+        network: kernel sizes of three layers or more, as in "9-1-5". More train on the reference.
+        widths: feature maps of every layer but the last. Others than 64-32 train on the reference.
         color: what the network takes and gives: "luma" (1 channel), "rgb", or "ycbcr": 3 channels
             that train as MATLAB's YCbCr, and are saved as the RGB network that computes the same.
         iterations: steps in all.
         batch: crops at once, over all processes that torchrun starts.
         crop: side of a target crop in pixels.
         optimizer: "adam" or "sgd" (momentum 0.9, on the papers' scaling of the loss).
-        lr, lr_last: learning rates of the first two layers and of the last one.
+        lr, lr_last: learning rates of all layers but the last, and of the last one.
         schedule: "cosine" (down to 0 at the end) or "constant".
         warmup: first iterations, in which the learning rates rise linearly to their full height.
         accumulate: batches whose gradients make one step; 4 of 16 crops equal one of 64.
@@ -118,29 +118,38 @@ class TrainConfig:
     device: str = "auto"
 
     @property
-    def kernel_sizes(self) -> tuple[int, int, int]:
-        """(f1, f2, f3) of :attr:`network`."""
-        sizes = _numbers(self.network, 3)
-        if sizes is None or any(size % 2 == 0 for size in sizes):
+    def kernel_sizes(self) -> tuple[int, ...]:
+        """(f1, f2, f3) of :attr:`network`, or more."""
+        sizes = _numbers(self.network)
+        if sizes is None or len(sizes) < 3 or any(size % 2 == 0 for size in sizes):
             raise UserError(
-                f"--network must be three odd kernel sizes such as 9-1-5, got {self.network!r}"
+                "--network must be three odd kernel sizes such as 9-1-5, or more, "
+                f"got {self.network!r}"
             )
         if max(sizes) > _LARGEST_KERNEL:
             raise UserError(
                 f"--network: kernel sizes go up to {_LARGEST_KERNEL}, got {self.network!r}"
             )
-        return sizes[0], sizes[1], sizes[2]
+        return sizes
 
     @property
-    def layer_widths(self) -> tuple[int, int]:
-        """(n1, n2) of :attr:`widths`."""
-        widths = _numbers(self.widths, 2)
-        if widths is None or not 1 <= min(widths) <= max(widths) <= _LARGEST_WIDTH:
+    def layer_widths(self) -> tuple[int, ...]:
+        """(n1, n2) of :attr:`widths`, or more: one fewer than :attr:`kernel_sizes`."""
+        count = len(self.kernel_sizes) - 1
+        widths = _numbers(self.widths)
+        if (
+            widths is None
+            or len(widths) != count
+            or not 1 <= min(widths) <= max(widths) <= _LARGEST_WIDTH
+        ):
+            number = "two" if count == 2 else f"{count}"
+            network = "" if count == 2 else f" for the {count + 1} layers of {self.network}"
+            example = "-".join(("64", "32", *["16"] * (count - 2)))
             raise UserError(
-                f"--widths must be two numbers from 1 to {_LARGEST_WIDTH} such as 64-32, "
-                f"got {self.widths!r}"
+                f"--widths must be {number} numbers from 1 to {_LARGEST_WIDTH} such as {example}"
+                f"{network}, got {self.widths!r}"
             )
-        return widths[0], widths[1]
+        return widths
 
     @property
     def num_channels(self) -> int:
@@ -219,11 +228,11 @@ class TrainConfig:
         return cls(**{**values, "data": tuple(values["data"])})
 
 
-def _numbers(text: str, count: int) -> tuple[int, ...] | None:
-    """The ``count`` numbers of "9-1-5", or None where it is no such text."""
+def _numbers(text: str) -> tuple[int, ...] | None:
+    """The numbers of "9-1-5", or None where it is no such text."""
     parts = text.split("-")
     numbers = tuple(int(part) for part in parts if part.isdecimal() and len(part) < 10)
-    return numbers if len(parts) == len(numbers) == count else None
+    return numbers if len(parts) == len(numbers) else None
 
 
 def option(name: str) -> str:

@@ -17,6 +17,9 @@ _LAYERS = ("conv1", "conv2", "conv3")
 
 def why_not_grown(small: FusedSRCNN, large: FusedSRCNN) -> str | None:
     """Why :func:`grow` cannot fill ``large`` from ``small``, or None where it can."""
+    layers = len(small.kernel_sizes)
+    if layers != len(large.kernel_sizes):
+        return f"it has {layers} layers, not {len(large.kernel_sizes)}"
     if small.widths != large.widths:
         return f"its widths are {_text(small.widths)}, not {_text(large.widths)}"
     if any(a > b for a, b in zip(small.kernel_sizes, large.kernel_sizes, strict=True)):
@@ -24,6 +27,8 @@ def why_not_grown(small: FusedSRCNN, large: FusedSRCNN) -> str | None:
         return f"its kernels are {sizes}"
     if small.num_channels not in (large.num_channels, 1):
         return f"it has {small.num_channels} channels, not {large.num_channels}"
+    if small.num_channels != large.num_channels and layers > 3:
+        return f"a luma network of {layers} layers cannot start one of colours, only one of 3 can"
     if small.num_channels != large.num_channels and min(large.widths) < 3:
         return f"its widths {_text(small.widths)} leave no maps for the colours"
     return None
@@ -42,12 +47,12 @@ def grow(small: FusedSRCNN, large: FusedSRCNN) -> None:
     grey = small.num_channels < large.num_channels
     if grey:
         weights = _with_chroma(weights)
-    for layer in _LAYERS:
-        conv = getattr(large, layer)
-        weight = weights[f"{layer}.weight"]
+    for number, conv in enumerate(large.convs, 1):
+        weight = weights[f"conv{number}.weight"]
         around = (conv.kernel_size[0] - weight.shape[-1]) // 2
         conv.weight.copy_(F.pad(weight, (around,) * 4))
-        conv.bias.copy_(weights[f"{layer}.bias"])
+        if conv.bias is not None:  # never, but the type of Conv2d allows it
+            conv.bias.copy_(weights[f"conv{number}.bias"])
     if grey:
         ycbcr_as_rgb(large)
 

@@ -82,7 +82,7 @@ def _on_device(model: FusedSRCNN, device: torch.device) -> FusedSRCNN:
     """Moves the network, and makes sure now that its backend can run there."""
     model = model.to(device)
     if model.backend == "fused":
-        weights = [conv.weight for conv in (model.conv1, model.conv2, model.conv3)]
+        weights = [conv.weight for conv in model.convs]
         reason = functional.why_not_fused(weights[0], *weights)
         if reason is not None:
             raise UserError(f"--backend fused cannot run: {reason}")
@@ -98,30 +98,30 @@ def initialise(model: FusedSRCNN, generator: torch.Generator) -> None:
     that sees mainly the mean grey (or hue) of its patch is either positive everywhere, so linear,
     or dead.
     """
-    convs = (model.conv1, model.conv2, model.conv3)
     channels = model.conv1.in_channels
-    for conv in convs:
+    last = model.convs[-1]
+    for conv in model.convs:
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
         if conv.bias is not None:  # never, but the type of Conv2d allows it
             nn.init.zeros_(conv.bias)
     model.conv1.weight.sub_(model.conv1.weight.mean(dim=(2, 3), keepdim=True))
-    model.conv3.weight.mul_(0.01)
-    for conv in convs:
+    last.weight.mul_(0.01)
+    for conv in model.convs:
         middle = conv.kernel_size[0] // 2
         for channel in range(channels):
-            if conv is not model.conv3:
+            if conv is not last:
                 conv.weight[channel] = 0
             conv.weight[channel, channel, middle, middle] = 1
 
 
 def receptive_radius(model: FusedSRCNN) -> int:
     """How many pixels off an output pixel still count: what unpadded convolutions shave off."""
-    return sum(conv.kernel_size[0] // 2 for conv in (model.conv1, model.conv2, model.conv3))
+    return sum(size // 2 for size in model.kernel_sizes)
 
 
 def has_fused_step(model: FusedSRCNN, precision: str = "float32") -> bool:
     """Whether forward and backward both have a fused kernel for this network where it is."""
-    weights = [conv.weight for conv in (model.conv1, model.conv2, model.conv3)]
+    weights = [conv.weight for conv in model.convs]
     device = weights[0].device.type
     return (
         (precision == "float32" or device == "cuda")
@@ -145,28 +145,30 @@ def forward_unpadded(
 
 
 def _forward(model: FusedSRCNN, x: Tensor, fused: bool) -> Tensor:
-    convs = (model.conv1, model.conv2, model.conv3)
     if fused:
         radius = receptive_radius(model)
-        parameters = [p for conv in convs for p in conv.parameters()]
+        parameters = [p for conv in model.convs for p in conv.parameters()]
         output = functional.srcnn(x, *parameters, padding_mode=model.padding_mode, backend="fused")
         height, width = output.shape[-2:]
         return output[..., radius : height - radius, radius : width - radius]
     # channels_last takes about two thirds of the time of channels first on a CPU.
-    for conv in convs:
-        weight = conv.weight.contiguous(memory_format=torch.channels_last)
-        x = F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, conv.bias)
-        if conv is not model.conv3:
-            x = F.relu_(x)
-    return x
+    *hidden, last = model.convs
+    for conv in hidden:
+        x = F.relu_(_unpadded(conv, x))
+    return _unpadded(last, x)
+
+
+def _unpadded(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    weight = conv.weight.contiguous(memory_format=torch.channels_last)
+    return F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, conv.bias)
 
 
 def build_optimizer(model: FusedSRCNN, config: TrainConfig) -> torch.optim.Optimizer:
-    """Two parameter groups: the first two layers, and the last one with its own learning rate."""
-    first = [*model.conv1.parameters(), *model.conv2.parameters()]
+    """Two parameter groups: all layers but the last, which has its own learning rate."""
+    *hidden, last = model.convs
     groups = [
-        {"params": first, "lr": config.lr},
-        {"params": list(model.conv3.parameters()), "lr": config.lr_last},
+        {"params": [p for conv in hidden for p in conv.parameters()], "lr": config.lr},
+        {"params": list(last.parameters()), "lr": config.lr_last},
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=0.9)
