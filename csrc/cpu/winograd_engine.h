@@ -35,8 +35,8 @@ struct WinogradLayout {
   int64_t planar;     // one input row, not yet split into phases
   PhaseRingLayout input, hidden1, hidden2;
   int64_t rows1;          // conv1's input after the vertical transform: [group][channel][point][phase][input.phase_stride]
-  int64_t tiles1;         // and after the horizontal one, of one vector of tiles
-  int64_t block1;         // with a 1x1 conv2: conv1's output for one vector of tiles, [row][channel][phase][lane]
+  int64_t tiles1;         // and after the horizontal one, of conv1_vectors vectors of tiles
+  int64_t block1;         // with a 1x1 conv2: conv1's output for so many, [row][channel][vector][phase][lane]
   PointsLayout rows2;     // the same three steps of conv2: [point][channel][phase][hidden1.phase_stride],
   PointsLayout tiles2;    // [point][in channel][tile] of one row of points,
   PointsLayout products;  // [point][out channel][tile],
@@ -57,6 +57,8 @@ struct WinogradPlan {
 struct WinogradEngine {
   int lanes;
   int conv1_channels;      // output channels computed together: the blocks of the packed weights
+  int conv1_points;        // vertical points of a column computed together
+  int conv1_vectors;       // vectors of tiles computed together, at most
   int product_channels;    // conv2 as Winograd's products
   int product_vectors;     // vectors of tiles multiplied together, at most
   int pointwise_channels;  // conv2 of 1x1

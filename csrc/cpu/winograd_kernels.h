@@ -61,27 +61,46 @@ __attribute__((noinline)) void multiply_tiles(const float* tiles, const float* w
   }
 }
 
-// A 1x1 conv2 with ReLU: one row of one vector of tiles, V phases at a time. in: [in][phase][lane].
-template <class S, int C, int V>
-__attribute__((noinline)) void conv2_pointwise(const float* in, const float* weight, const float* bias, float* out,
-                                               int64_t channel_stride, int64_t phase_stride) {
+// How many of `left` units to take together, at most `most`: as even as can be, since few accumulators at the end would wait
+// for one another.
+SRCNN_INLINE int even_share(int left, int most) {
+  const int blocks = (left + most - 1) / most;
+  return (left + blocks - 1) / blocks;
+}
+
+// A 1x1 conv2 with ReLU: one row of some vectors of tiles. A unit is one phase of a vector: unit u is phase u % 4 of vector u
+// / 4. in: [unit][lane] of each channel, `in_stride` floats apart; at most U units are computed together.
+template <class S, int C, int U>
+SRCNN_INLINE void pointwise_units(const float* in, int64_t in_stride, int first, const float* weight, const float* bias,
+                                  float* out, int64_t channel_stride, int64_t phase_stride) {
   using Vec = typename S::Vec;
+  Vec sum[C][U];
+  SRCNN_UNROLL
+  for (int c = 0; c < C; ++c) {
+    SRCNN_UNROLL
+    for (int u = 0; u < U; ++u) sum[c][u] = S::set1(bias[c]);
+  }
+  add_products<S, C, U>(in + first * S::kLanes, in_stride, S::kLanes, kWidth1, weight, sum);
+  SRCNN_UNROLL
+  for (int u = 0; u < U; ++u) {
+    float* to = out + (first + u) % kTile * phase_stride + (first + u) / kTile * S::kLanes;
+    SRCNN_UNROLL
+    for (int c = 0; c < C; ++c) S::store(to + c * channel_stride, S::relu(sum[c][u]));
+  }
+}
+
+template <class S, int C, int U>
+__attribute__((noinline)) void conv2_pointwise(const float* in, int units, const float* weight, const float* bias, float* out,
+                                               int64_t in_stride, int64_t channel_stride, int64_t phase_stride) {
   for (int c0 = 0; c0 < kWidth2; c0 += C, weight += kWidth1 * C, bias += C, out += C * channel_stride) {
-    for (int phase = 0; phase < kTile; phase += V) {
-      Vec sum[C][V];
-      SRCNN_UNROLL
-      for (int c = 0; c < C; ++c) {
-        SRCNN_UNROLL
-        for (int v = 0; v < V; ++v) sum[c][v] = S::set1(bias[c]);
+    for (int done = 0; done < units;) {
+      const int share = even_share(units - done, U);
+      if (U > 2 && share == U) {
+        pointwise_units<S, C, U>(in, in_stride, done, weight, bias, out, channel_stride, phase_stride);
+      } else {
+        pointwise_units<S, C, 2>(in, in_stride, done, weight, bias, out, channel_stride, phase_stride);
       }
-      add_products<S, C, V>(in + phase * S::kLanes, kTile * S::kLanes, S::kLanes, kWidth1, weight, sum);
-      SRCNN_UNROLL
-      for (int c = 0; c < C; ++c) {
-        SRCNN_UNROLL
-        for (int v = 0; v < V; ++v) {
-          S::store(out + c * channel_stride + (phase + v) * phase_stride, S::relu(sum[c][v]));
-        }
-      }
+      done += share;
     }
   }
 }
@@ -137,17 +156,22 @@ __attribute__((noinline)) void conv1_transform_rows(const float* const* rows, in
   }
 }
 
-// Horizontal transform of one vector of tiles. rows: as conv1_transform_rows left them, at the first tile;
-// out: [horizontal point][vertical group, horizontal group, channel][vertical point][lane].
-template <class S>
+// Horizontal transform of V vectors of tiles. rows: as conv1_transform_rows left them, at the first tile;
+// out: [horizontal point][vertical point / P][vertical group, horizontal group, channel][vertical point % P][V * lanes].
+template <class S, int P, int V>
 __attribute__((noinline)) void conv1_transform_columns(const float* rows, int channels, int64_t phase_stride, float* out) {
-  const int64_t term_stride = kConv1Points * S::kLanes, point_stride = kGroups * kGroups * channels * term_stride;
+  const int64_t term_stride = P * V * S::kLanes, block_stride = kGroups * kGroups * channels * term_stride;
+  const int64_t point_stride = kConv1Points / P * block_stride;
   for (int group = 0; group < kGroups; ++group) {
     for (int c = 0; c < channels; ++c) {
       for (int point = 0; point < kConv1Points; ++point, rows += kTile * phase_stride) {
         const auto columns = [&]<int kGroup>() __attribute__((always_inline)) {
-          float* to = out + ((group * kGroups + kGroup) * channels + c) * term_stride + point * S::kLanes;
-          transform_columns<S, Winograd3>(rows, Winograd3::kR * kGroup, phase_stride, to, point_stride);
+          float* to = out + point / P * block_stride + ((group * kGroups + kGroup) * channels + c) * term_stride +
+                      point % P * V * S::kLanes;
+          for (int v = 0; v < V; ++v) {
+            transform_columns<S, Winograd3>(rows + v * S::kLanes, Winograd3::kR * kGroup, phase_stride, to + v * S::kLanes,
+                                            point_stride);
+          }
         };
         columns.template operator()<0>();
         columns.template operator()<1>();
@@ -157,50 +181,89 @@ __attribute__((noinline)) void conv1_transform_columns(const float* rows, int ch
   }
 }
 
-// Products, sums over groups and channels, inverse transforms and ReLU of four rows of one vector of tiles. A column of six
-// points times C channels stays in registers over all terms, and its vertical inverse is taken there.
-// weight: [out / C][horizontal point][term][vertical point][C]; out[r]: row r, first tile, channel 0.
-template <class S, int C>
+// Products, sums over groups and channels, inverse transforms and ReLU of four rows of V vectors of tiles. C x P x V sums stay
+// in registers over all terms, P being vertical points of one column. With 32 registers that is a whole column of six (4 x 6 x
+// 1), whose vertical inverse is taken there: 30 loads, most of them part of a multiply-add, serve 24. With 16 registers a
+// column leaves room for two channels, and 18 loads serve 12, which is what bounds it; 4 x 1 x 2 is 6 loads for 8.
+// weight: [out / C][horizontal point][vertical point / P][term][vertical point % P][C]; out[r]: row r, first tile, channel 0.
+template <class S, int C, int P, int V>
 __attribute__((noinline)) void conv1_tiles(const float* tiles, int terms, const float* weight, const float* bias,
-                                           float* const* out, int64_t channel_stride, int64_t phase_stride) {
+                                           float* const* out, int64_t vector_stride, int64_t channel_stride,
+                                           int64_t phase_stride) {
   using Vec = typename S::Vec;
-  alignas(64) float half[C][kTile][kConv1Points][S::kLanes];  // after the vertical inverse
+  alignas(64) float half[C][V][kTile][kConv1Points][S::kLanes];  // after the vertical inverse
   for (int c0 = 0; c0 < kWidth1; c0 += C) {
     const float* x = tiles;
     for (int column = 0; column < kConv1Points; ++column) {
-      Vec sum[C][kConv1Points];
-      SRCNN_UNROLL
-      for (int c = 0; c < C; ++c) {
+      const auto inverse = [&](int c, int v, const Vec* points) __attribute__((always_inline)) {
+        Vec rows[kTile];
+        transform_output<S, Winograd3>(points, rows);
         SRCNN_UNROLL
-        for (int p = 0; p < kConv1Points; ++p) sum[c][p] = S::set1(0.0f);
-      }
-      for (int k = 0; k < terms; ++k, x += kConv1Points * S::kLanes, weight += kConv1Points * C) {
+        for (int r = 0; r < kTile; ++r) S::store(half[c][v][r][column], rows[r]);
+      };
+      alignas(64) float points[C][V][kConv1Points][S::kLanes];  // where a column is not made at once
+      for (int p0 = 0; p0 < kConv1Points; p0 += P) {
+        Vec sum[C][V][P];
         SRCNN_UNROLL
-        for (int p = 0; p < kConv1Points; ++p) {
-          const Vec in = S::load(x + p * S::kLanes);
+        for (int c = 0; c < C; ++c) {
           SRCNN_UNROLL
-          for (int c = 0; c < C; ++c) sum[c][p] = S::fma(S::set1(weight[p * C + c]), in, sum[c][p]);
+          for (int v = 0; v < V; ++v) {
+            SRCNN_UNROLL
+            for (int p = 0; p < P; ++p) sum[c][v][p] = S::set1(0.0f);
+          }
+        }
+        for (int k = 0; k < terms; ++k, x += P * V * S::kLanes, weight += P * C) {
+          SRCNN_UNROLL
+          for (int p = 0; p < P; ++p) {
+            Vec in[V];
+            SRCNN_UNROLL
+            for (int v = 0; v < V; ++v) in[v] = S::load(x + (p * V + v) * S::kLanes);
+            SRCNN_UNROLL
+            for (int c = 0; c < C; ++c) {
+              const Vec w = S::set1(weight[p * C + c]);
+              SRCNN_UNROLL
+              for (int v = 0; v < V; ++v) sum[c][v][p] = S::fma(w, in[v], sum[c][v][p]);
+            }
+          }
+        }
+        SRCNN_UNROLL
+        for (int c = 0; c < C; ++c) {
+          SRCNN_UNROLL
+          for (int v = 0; v < V; ++v) {
+            if constexpr (P == kConv1Points) {
+              inverse(c, v, sum[c][v]);
+            } else {
+              SRCNN_UNROLL
+              for (int p = 0; p < P; ++p) S::store(points[c][v][p0 + p], sum[c][v][p]);
+            }
+          }
         }
       }
-      SRCNN_UNROLL
-      for (int c = 0; c < C; ++c) {
-        Vec rows[kTile];
-        transform_output<S, Winograd3>(sum[c], rows);
-        SRCNN_UNROLL
-        for (int r = 0; r < kTile; ++r) S::store(half[c][r][column], rows[r]);
+      if constexpr (P < kConv1Points) {
+        for (int c = 0; c < C; ++c) {
+          SRCNN_UNROLL
+          for (int v = 0; v < V; ++v) {
+            Vec m[kConv1Points];
+            SRCNN_UNROLL
+            for (int p = 0; p < kConv1Points; ++p) m[p] = S::load(points[c][v][p]);
+            inverse(c, v, m);
+          }
+        }
       }
     }
     for (int c = 0; c < C; ++c) {
       const Vec b = S::set1(bias[c0 + c]);
-      SRCNN_UNROLL
-      for (int r = 0; r < kTile; ++r) {
-        Vec m[kConv1Points], y[kTile];
+      for (int v = 0; v < V; ++v) {
         SRCNN_UNROLL
-        for (int p = 0; p < kConv1Points; ++p) m[p] = S::load(half[c][r][p]);
-        transform_output<S, Winograd3>(m, y);
-        float* to = out[r] + (c0 + c) * channel_stride;
-        SRCNN_UNROLL
-        for (int phase = 0; phase < kTile; ++phase) S::store(to + phase * phase_stride, S::relu(y[phase] + b));
+        for (int r = 0; r < kTile; ++r) {
+          Vec m[kConv1Points], y[kTile];
+          SRCNN_UNROLL
+          for (int p = 0; p < kConv1Points; ++p) m[p] = S::load(half[c][v][r][p]);
+          transform_output<S, Winograd3>(m, y);
+          float* to = out[r] + v * vector_stride + (c0 + c) * channel_stride;
+          SRCNN_UNROLL
+          for (int phase = 0; phase < kTile; ++phase) S::store(to + phase * phase_stride, S::relu(y[phase] + b));
+        }
       }
     }
   }
@@ -272,45 +335,59 @@ __attribute__((noinline)) void conv2_inverse_rows(const float* halves, int64_t p
 
 // ---------------------------------------------------------------------------------------------------------------- conv3
 
-// Four rows of one vector of tiles of one output channel, P phases at a time, direct: a column of five taps and 4 x P sums stay
-// in registers, and one load serves up to four rows. rows[r]: first tile of channel 0 of input row r of 8, whose column
-// `first` is the first tap's; weight: [in][kx][ky]; sums: [row][phase][lane].
-template <class S, int P>
-__attribute__((noinline)) void conv3_tiles(const float* const* rows, int first, int64_t channel_stride, int64_t phase_stride,
-                                           const float* weight, float bias, float* sums) {
+// Adds some channels to four rows of U units (see conv2_pointwise) of one output channel, direct: 4 x U sums stay in registers,
+// and one load serves up to four rows. column[k]: where column k of a tile lies in a row.
+template <class S, int U>
+SRCNN_INLINE void conv3_units(const float* const* rows, const int64_t* column, int64_t channel, int channels,
+                              int64_t channel_stride, const float* weight, int first, int units, float* sums) {
   using Vec = typename S::Vec;
-  int64_t column[kTile + kKernel3 - 1];
-  for (int k = 0; k < kTile + kKernel3 - 1; ++k) column[k] = (first + k) % kTile * phase_stride + (first + k) / kTile;
-  for (int phase = 0; phase < kTile; phase += P) {
-    Vec sum[kTile][P];
+  Vec sum[kTile][U];
+  SRCNN_UNROLL
+  for (int o = 0; o < kTile; ++o) {
     SRCNN_UNROLL
-    for (int o = 0; o < kTile; ++o) {
+    for (int u = 0; u < U; ++u) sum[o][u] = S::load(sums + (o * units + first + u) * S::kLanes);
+  }
+  weight += channel * kKernel3 * kKernel3;
+  int64_t at = channel * channel_stride + first / kTile * S::kLanes;
+  for (int i = 0; i < channels; ++i, at += channel_stride) {
+    for (int kx = 0; kx < kKernel3; ++kx, weight += kKernel3) {
+      Vec w[kKernel3];
       SRCNN_UNROLL
-      for (int p = 0; p < P; ++p) sum[o][p] = S::set1(bias);
-    }
-    const float* taps = weight;
-    for (int64_t i = 0, at = 0; i < kWidth2; ++i, at += channel_stride) {
-      for (int kx = 0; kx < kKernel3; ++kx, taps += kKernel3) {
-        Vec w[kKernel3];
+      for (int ky = 0; ky < kKernel3; ++ky) w[ky] = S::set1(weight[ky]);
+      SRCNN_UNROLL
+      for (int r = 0; r < kTile + kKernel3 - 1; ++r) {
         SRCNN_UNROLL
-        for (int ky = 0; ky < kKernel3; ++ky) w[ky] = S::set1(taps[ky]);
-        SRCNN_UNROLL
-        for (int r = 0; r < kTile + kKernel3 - 1; ++r) {
+        for (int u = 0; u < U; ++u) {
+          const Vec x = S::load(rows[r] + at + column[first % kTile + u + kx]);
           SRCNN_UNROLL
-          for (int p = 0; p < P; ++p) {
-            const Vec x = S::load(rows[r] + at + column[phase + p + kx]);
-            SRCNN_UNROLL
-            for (int o = 0; o < kTile; ++o) {
-              if (r - o >= 0 && r - o < kKernel3) sum[o][p] = S::fma(w[r - o], x, sum[o][p]);
-            }
+          for (int o = 0; o < kTile; ++o) {
+            if (r - o >= 0 && r - o < kKernel3) sum[o][u] = S::fma(w[r - o], x, sum[o][u]);
           }
         }
       }
     }
+  }
+  SRCNN_UNROLL
+  for (int o = 0; o < kTile; ++o) {
     SRCNN_UNROLL
-    for (int o = 0; o < kTile; ++o) {
-      SRCNN_UNROLL
-      for (int p = 0; p < P; ++p) S::store(sums + (o * kTile + phase + p) * S::kLanes, sum[o][p]);
+    for (int u = 0; u < U; ++u) S::store(sums + (o * units + first + u) * S::kLanes, sum[o][u]);
+  }
+}
+
+// Four rows of some vectors of tiles of one output channel, U phases at a time. Where that is not all of them, the rows of so
+// many channels as fit into L1 serve all phases and vectors before the next ones do: of all 32, they would come from L2 each
+// time. rows[r]: first tile of channel 0 of input row r of 8, whose column `first` is the first tap's; weight: [in][kx][ky];
+// sums: [row][unit][lane].
+template <class S, int U, int kChannels>
+__attribute__((noinline)) void conv3_tiles(const float* const* rows, int first, int64_t channel_stride, int64_t phase_stride,
+                                           const float* weight, float bias, int units, float* sums) {
+  int64_t column[kTile + kKernel3 - 1];
+  for (int k = 0; k < kTile + kKernel3 - 1; ++k) column[k] = (first + k) % kTile * phase_stride + (first + k) / kTile;
+  for (int i = 0; i < kTile * units * S::kLanes; i += S::kLanes) S::store(sums + i, S::set1(bias));
+  static_assert(kTile % U == 0 && kWidth2 % kChannels == 0);
+  for (int channel = 0; channel < kWidth2; channel += kChannels) {
+    for (int unit = 0; unit < units; unit += U) {
+      conv3_units<S, U>(rows, column, channel, kChannels, channel_stride, weight, unit, units, sums);
     }
   }
 }

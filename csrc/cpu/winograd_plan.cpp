@@ -10,7 +10,7 @@ namespace {
 
 // Tiles of F1 in the widest strip. Rings and transformed rows of one worker take about 38 kB a tile with a 5x5 conv2, and 6 kB
 // with a 1x1; 32, 48 and 64 tiles measured alike, since what is used at a time is a row of points.
-constexpr int64_t kWidestTiles = 48, kWidestTilesPointwise = 96;
+constexpr int64_t kWidestTiles = 48, kWidestTilesPointwise = 64;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -131,9 +131,9 @@ WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const Winogra
 
   constexpr int64_t kGroups = kKernel1 / Winograd3::kR, kPoints1 = Winograd3::kPoints;
   layout.rows1 = place(kGroups * channels * kPoints1 * kTile * layout.input.phase_stride);
-  layout.tiles1 = place(kPoints1 * kPoints1 * kGroups * kGroups * channels * lanes);
+  layout.tiles1 = place(kPoints1 * kPoints1 * kGroups * kGroups * channels * engine.conv1_vectors * lanes);
   if (kernel2 == 1) {
-    layout.block1 = place(int64_t{kTile} * kWidth1 * kTile * lanes);
+    layout.block1 = place(engine.conv1_vectors * int64_t{kTile} * kWidth1 * kTile * lanes);
   } else {
     const int64_t points = kTile + kernel2 - 1, width = engine.product_vectors * lanes;
     const auto place_points = [&](int64_t floats) {
@@ -168,7 +168,8 @@ void transform_weight(const float* weight, int row_stride, const Store& store) {
   }
 }
 
-std::vector<float> pack_conv1(const ConvWeights& conv, int block) {
+// [out / block][q][p / together][term][p % together][block], see conv1_tiles
+std::vector<float> pack_conv1(const ConvWeights& conv, int block, int together) {
   constexpr int n = Winograd3::kPoints, r = Winograd3::kR, kGroups = kKernel1 / r;
   const int terms = kGroups * kGroups * conv.in_channels;
   std::vector<float> packed(static_cast<size_t>(conv.out_channels) * n * n * terms);
@@ -179,7 +180,10 @@ std::vector<float> pack_conv1(const ConvWeights& conv, int block) {
         const int term = group * conv.in_channels + i;
         float* to = packed.data() + static_cast<size_t>(o / block) * n * terms * n * block + o % block;
         transform_weight<Winograd3>(taps + group / kGroups * r * kKernel1 + group % kGroups * r, kKernel1,
-                                    [&](int p, int q, float u) { to[((q * terms + term) * n + p) * block] = u; });
+                                    [&](int p, int q, float u) {
+                                      const int first = q * n + p / together * together;
+                                      to[(first * terms + term * together + p % together) * block] = u;
+                                    });
       }
     }
   }
@@ -213,7 +217,7 @@ std::vector<float> pack_conv2(const ConvWeights& conv, int block, const Threads&
 }  // namespace
 
 WinogradWeights::WinogradWeights(const ForwardProblem& problem, const WinogradEngine& engine, const Threads& threads)
-    : conv1(pack_conv1(problem.conv1, engine.conv1_channels)), conv3(pack_columns(problem.conv3)) {
+    : conv1(pack_conv1(problem.conv1, engine.conv1_channels, engine.conv1_points)), conv3(pack_columns(problem.conv3)) {
   switch (problem.conv2.kernel_size) {
     case 1:
       conv2 = pack_channel_blocks(problem.conv2, engine.pointwise_channels);

@@ -16,6 +16,9 @@
 
 namespace srcnn::cpu {
 
+// How far right of the image a tile reads that lies in it at least with its first column: conv1's are the widest.
+inline constexpr int kReach = kTile + kKernel1 - 1;
+
 // The last rows of one stage, split into phases, made `kTile` rows at a time.
 template <class S>
 class PhaseRing {
@@ -69,15 +72,23 @@ class PhaseRing {
  private:
   float* memory(int64_t r) const { return rows_ + (r - top_) % layout_.slots * layout_.row_size(); }
 
-  int64_t at(int column) const { return column % kTile * layout_.phase_stride + column / kTile; }
-
+  // Columns outside the image, as far as a tile that lies in it can reach: beyond, whatever the memory holds harms no one.
   void pad_sides(float* memory) const {
-    const bool zeros = padding_ == Padding::kZeros;
+    const int64_t stride = layout_.phase_stride;
+    const int columns = layout_.tiles * kTile, reached = outside_right_ + kReach, end = reached < columns ? reached : columns;
+    const int last = outside_right_ - 1;
     for (int c = 0; c < layout_.channels; ++c, memory += layout_.channel_stride) {
-      const float left = zeros ? 0.0f : memory[at(outside_left_)];
-      const float right = zeros ? 0.0f : memory[at(outside_right_ - 1)];
-      for (int x = 0; x < outside_left_; ++x) memory[at(x)] = left;
-      for (int x = outside_right_; x < layout_.tiles * kTile; ++x) memory[at(x)] = right;
+      const bool zeros = padding_ == Padding::kZeros;
+      const float left = zeros ? 0.0f : memory[outside_left_ % kTile * stride + outside_left_ / kTile];
+      const float right = zeros ? 0.0f : memory[last % kTile * stride + last / kTile];
+      SRCNN_UNROLL
+      for (int phase = 0; phase < kTile; ++phase) {
+        float* const row = memory + phase * stride;
+        for (int x = phase; x < outside_left_; x += kTile) row[x / kTile] = left;
+        for (int x = outside_right_ + (phase - outside_right_ % kTile + kTile) % kTile; x < end; x += kTile) {
+          row[x / kTile] = right;
+        }
+      }
     }
   }
 
@@ -94,11 +105,16 @@ class PhaseRing {
 template <class S>
 struct WinogradBlocks {
   static constexpr bool kManyRegisters = S::kLanes >= 16;
-  static constexpr int kConv1Channels = kManyRegisters ? 4 : 2;    // x 6 points
+  static constexpr int kConv1Channels = 4;  // x kConv1Points x kConv1Vectors
+  static constexpr int kConv1Points = kManyRegisters ? 6 : 1;
+  static constexpr int kConv1Vectors = kManyRegisters ? 1 : 2;
   static constexpr int kProductChannels = kManyRegisters ? 8 : 4;  // x kProductVectors
   static constexpr int kProductVectors = kManyRegisters ? 2 : 3;
-  static constexpr int kPointwiseChannels = kManyRegisters ? 8 : 4;  // x 2 phases
-  static constexpr int kConv3Phases = kManyRegisters ? 4 : 2;        // x 4 rows
+  static constexpr int kPointwiseChannels = kManyRegisters ? 8 : 4;  // x kPointwiseUnits
+  static constexpr int kPointwiseUnits = 2;
+  static constexpr int kConv3Units = kManyRegisters ? 4 : 2;  // x 4 rows
+  static constexpr int kConv3Vectors = kManyRegisters ? 1 : 2;
+  static constexpr int kConv3Channels = kManyRegisters ? kWidth2 : 4;
 };
 
 template <class S, int F2>
@@ -173,32 +189,47 @@ class WinogradStrip {
     while (column < end) one();
   }
 
-  // --- conv1: rows r .. r + 3 of a ring's tiles, at out[0 .. 3], one vector of tiles after the other, each handed to `use`
-  // when it is made.
+  // --- conv1: rows r .. r + 3 of a ring's tiles, some vectors of them after the other. Row i of the vector at tile t goes to
+  // out(i, t), of the vectors that are made with it `vector_stride` floats further; then they are handed to use(t, vectors).
   template <class Out, class Use>
-  void conv1(int64_t r, const PhaseRing<S>& made, int64_t channel_stride, int64_t phase_stride, const Out& out,
-             const Use& use) {
+  void conv1(int64_t r, const PhaseRing<S>& made, int64_t vector_stride, int64_t channel_stride, int64_t phase_stride,
+             const Out& out, const Use& use) {
     input_.template advance<1>(r + kTile - 1 + kKernel1 / 2,
                                [&](int64_t row, float* const* memory) { make_input(row, memory[0]); });
     const PhaseRingLayout& in = input_.layout();
     const float* rows[kConv1Rows];
     for (int i = 0; i < kConv1Rows; ++i) rows[i] = input_.row(r - kKernel1 / 2 + i);
     float* transformed = workspace_ + layout_.rows1;
-    float* columns = workspace_ + layout_.tiles1;
     conv1_transform_rows<S>(rows, in.channels, in.channel_stride, in.phase_stride, in.tiles, transformed);
-    for (int t = made.first_tile(); t < made.end_tile(); t += S::kLanes) {
-      conv1_transform_columns<S>(transformed + t, in.channels, in.phase_stride, columns);
+    for (int t = made.first_tile(); t < made.end_tile(); t += Blocks::kConv1Vectors * S::kLanes) {
       float* to[kTile];
       for (int i = 0; i < kTile; ++i) to[i] = out(i, t);
-      conv1_tiles<S, Blocks::kConv1Channels>(columns, kGroups * kGroups * in.channels, plan_.conv1.weight, plan_.conv1.bias, to,
-                                             channel_stride, phase_stride);
-      use(t);
+      const int left = (made.end_tile() - t + S::kLanes - 1) / S::kLanes;
+      const int vectors = left < Blocks::kConv1Vectors ? left : Blocks::kConv1Vectors;
+      conv1_vectors<Blocks::kConv1Vectors>(vectors, transformed + t, to, vector_stride, channel_stride, phase_stride);
+      use(t, vectors);
     }
+  }
+
+  template <int V>
+  void conv1_vectors(int vectors, const float* rows, float* const* out, int64_t vector_stride, int64_t channel_stride,
+                     int64_t phase_stride) const {
+    if constexpr (V > 1) {
+      if (vectors < V) return conv1_vectors<V - 1>(vectors, rows, out, vector_stride, channel_stride, phase_stride);
+    }
+    const PhaseRingLayout& in = input_.layout();
+    float* columns = workspace_ + layout_.tiles1;
+    conv1_transform_columns<S, Blocks::kConv1Points, V>(rows, in.channels, in.phase_stride, columns);
+    conv1_tiles<S, Blocks::kConv1Channels, Blocks::kConv1Points, V>(columns, kGroups * kGroups * in.channels,
+                                                                    plan_.conv1.weight, plan_.conv1.bias, out, vector_stride,
+                                                                    channel_stride, phase_stride);
   }
 
   void make_hidden1(int64_t r, float* const* rows) {
     const PhaseRingLayout& layout = hidden1_.layout();
-    conv1(r, hidden1_, layout.channel_stride, layout.phase_stride, [&](int i, int t) { return rows[i] + t; }, [](int) {});
+    conv1(
+        r, hidden1_, S::kLanes, layout.channel_stride, layout.phase_stride, [&](int i, int t) { return rows[i] + t; },
+        [](int, int) {});
   }
 
   // --- conv2
@@ -212,17 +243,18 @@ class WinogradStrip {
     }
   }
 
-  // A 1x1 conv2 needs no neighbours: each vector of tiles of conv1 is used up while it is in L1 and L2.
+  // A 1x1 conv2 needs no neighbours: the vectors of tiles that conv1 makes together are used up while they are in L1 and L2.
   void conv1_and_pointwise(int64_t r, float* const* rows) {
     const PhaseRingLayout& layout = hidden2_.layout();
-    constexpr int64_t kRow = int64_t{kWidth1} * kTile * S::kLanes;
+    constexpr int64_t kVector = kTile * S::kLanes, kChannel = Blocks::kConv1Vectors * kVector, kRow = kWidth1 * kChannel;
     float* block = workspace_ + layout_.block1;
     conv1(
-        r, hidden2_, kTile * S::kLanes, S::kLanes, [&](int i, int) { return block + i * kRow; },
-        [&](int t) {
+        r, hidden2_, kVector, kChannel, S::kLanes, [&](int i, int) { return block + i * kRow; },
+        [&](int t, int vectors) {
           for (int i = 0; i < kTile; ++i) {
-            conv2_pointwise<S, Blocks::kPointwiseChannels, 2>(block + i * kRow, plan_.conv2.weight, plan_.conv2.bias,
-                                                              rows[i] + t, layout.channel_stride, layout.phase_stride);
+            conv2_pointwise<S, Blocks::kPointwiseChannels, Blocks::kPointwiseUnits>(
+                block + i * kRow, vectors * kTile, plan_.conv2.weight, plan_.conv2.bias, rows[i] + t, kChannel,
+                layout.channel_stride, layout.phase_stride);
           }
         });
   }
@@ -242,9 +274,7 @@ class WinogradStrip {
     const int vectors = (hidden2_.end_tile() + S::kLanes - 1) / S::kLanes;
     for (int point = 0; point < n; ++point) {
       for (int done = 0; done < vectors;) {
-        // As even as can be: a lone vector at the end would leave multiply-adds waiting for one another.
-        const int blocks = (vectors - done + Blocks::kProductVectors - 1) / Blocks::kProductVectors;
-        const int v = (vectors - done + blocks - 1) / blocks;
+        const int v = even_share(vectors - done, Blocks::kProductVectors);
         const float* row = transformed + point * layout_.rows2.stride + done * S::kLanes;
         float* half = halves + point * layout_.halves.stride + done * S::kLanes;
         conv2_transform_columns<S, W2>(row, in.phase_stride, v, tiles, layout_.tiles2.stride);
@@ -276,22 +306,32 @@ class WinogradStrip {
     const int rows_wanted = static_cast<int>(region_.y1 - y < kTile ? region_.y1 - y : kTile);
     const float* first[kTile + kKernel3 - 1];
     for (int r = 0; r < kTile + kKernel3 - 1; ++r) first[r] = hidden2_.row(y - kKernel3 / 2 + r);
-    for (int64_t x = region_.x0; x < region_.x1; x += kTile * S::kLanes) {
+    constexpr int kUnits = kTile * Blocks::kConv3Vectors, kColumns = kUnits * S::kLanes;
+    for (int64_t x = region_.x0; x < region_.x1; x += kColumns) {
       const float* rows[kTile + kKernel3 - 1];
       for (int r = 0; r < kTile + kKernel3 - 1; ++r) rows[r] = first[r] + (x - region_.x0) / kTile;
-      const int columns = static_cast<int>(region_.x1 - x < kTile * S::kLanes ? region_.x1 - x : kTile * S::kLanes);
+      const int columns = static_cast<int>(region_.x1 - x < kColumns ? region_.x1 - x : kColumns);
+      const int units = (columns + kTile * S::kLanes - 1) / (kTile * S::kLanes) * kTile;
       for (int64_t c = 0; c < output.channels; ++c) {
-        alignas(64) float sums[kTile][kTile][S::kLanes];
+        alignas(64) float sums[kTile * kUnits * S::kLanes];
         const float* weight = plan_.conv3.weight + c * kWidth2 * kKernel3 * kKernel3;
-        conv3_tiles<S, Blocks::kConv3Phases>(rows, in.halo - kKernel3 / 2, in.channel_stride, in.phase_stride, weight,
-                                             plan_.conv3.bias[c], sums[0][0]);
+        conv3_tiles<S, Blocks::kConv3Units, Blocks::kConv3Channels>(rows, in.halo - kKernel3 / 2, in.channel_stride,
+                                                                    in.phase_stride, weight, plan_.conv3.bias[c], units, sums);
         for (int o = 0; o < rows_wanted; ++o) {
           const int64_t at = c * output.stride_c + (y + o) * output.stride_h + x;
           float* to = plan_.sixteen ? workspace_ + layout_.converted : output.plane(image_, 0) + at;
-          for (int i = 0; i < columns; ++i) to[i] = sums[o][i % kTile][i / kTile];
+          join(sums + o * units * S::kLanes, columns, to);
           if (plan_.sixteen) round_row<S>(to, columns, plan_.sixteen->output.plane(image_, 0) + at);
         }
       }
+    }
+  }
+
+  // Units back to a row of pixels: [vector][phase][lane] -> [vector][lane][phase].
+  static void join(const float* units, int columns, float* to) {
+    for (int first = 0; first < columns; first += kTile * S::kLanes, units += kTile * S::kLanes) {
+      const int count = columns - first < kTile * S::kLanes ? columns - first : kTile * S::kLanes;
+      for (int i = 0; i < count; ++i) to[first + i] = units[i % kTile * S::kLanes + i / kTile];
     }
   }
 
@@ -322,9 +362,14 @@ void winograd_region(const WinogradPlan& plan, int64_t image, const Region& regi
 template <class S>
 constexpr WinogradEngine make_winograd_engine() {
   using Blocks = WinogradBlocks<S>;
-  return {
-      S::kLanes,          Blocks::kConv1Channels, Blocks::kProductChannels, Blocks::kProductVectors, Blocks::kPointwiseChannels,
-      &winograd_region<S>};
+  return {S::kLanes,
+          Blocks::kConv1Channels,
+          Blocks::kConv1Points,
+          Blocks::kConv1Vectors,
+          Blocks::kProductChannels,
+          Blocks::kProductVectors,
+          Blocks::kPointwiseChannels,
+          &winograd_region<S>};
 }
 
 }  // namespace srcnn::cpu

@@ -7,8 +7,10 @@
 
 #include "cpu/resample_table.h"
 #include "cpu/winograd_plan.h"
+#include "cpu/winograd_strip.h"
 #include "regions.h"
 #include "samples.h"
+#include "vec_sixteen.h"
 #include "workspace.h"
 
 using namespace srcnn;
@@ -40,9 +42,12 @@ struct Plan {
   static constexpr double kAllowed = kWinogradTolerance;
 };
 
-// Only what plans ask of an engine; the first three are those of the real ones.
+// AVX-512's blocks on any machine.
+const cpu::WinogradEngine kSixteen = cpu::make_winograd_engine<Sixteen>();
+
+// Of any machine, of 8 lanes, of 16, and of one that there is not; plans ask nothing else of an engine.
 const cpu::WinogradEngine kEngines[] = {
-    {4, 2, 4, 3, 4, nullptr}, {8, 2, 4, 3, 4, nullptr}, {16, 4, 16, 1, 8, nullptr}, {1, 1, 1, 1, 1, nullptr}};
+    cpu::kGenericWinograd, {8, 4, 1, 2, 4, 3, 4, nullptr}, kSixteen, {1, 1, 1, 1, 1, 1, 1, nullptr}};
 
 ForwardProblem make_problem(int kernel2, int64_t channels, int64_t scale, int64_t batch, int64_t height, int64_t width) {
   ForwardProblem problem;
@@ -73,6 +78,18 @@ TEST_CASE("nothing is used before it is written: regions of an enlarged image by
   }
   check_regions<Plan>(1, 3, Padding::kReplicate, 3, Bicubic::kMatlab, 11, 20, regions);
   check_regions<Plan>(5, 1, Padding::kReplicate, 3, Bicubic::kTorch, 11, 20, regions);
+}
+
+TEST_CASE("nothing is used before it is written: regions by Winograd's blocks for 32 registers") {
+  const std::vector<cpu::Region> regions = {{0, 140, 0, 13}, {0, 64, 0, 4}, {60, 140, 4, 13}, {136, 140, 8, 12}};
+  for (const int kernel2 : kKernels2) {
+    for (const Padding padding : kPaddings) {
+      for (const int channels : {1, 3}) {
+        check_regions_of<Plan>(kSixteen, "16 lanes", kernel2, channels, padding, 1, Bicubic::kMatlab, 13, 140, regions);
+      }
+    }
+  }
+  check_regions_of<Plan>(kSixteen, "16 lanes", 1, 1, Padding::kZeros, 2, Bicubic::kMatlab, 7, 70, {{0, 140, 0, 14}});
 }
 
 TEST_CASE("nothing is used before it is written: strips of every width by Winograd") {
