@@ -2,10 +2,10 @@
 
     python -m bench.accuracy --data DIR/Set5 --json bench/results/NAME.json
 
-A route is an algorithm (direct or Winograd), an instruction set and a dtype. Each enlarges every
-image by the papers' protocol; its largest difference from the float64 reference of the same weights
-and the same input is taken, and how far the mean PSNR moves from what float64 gives.
-"""
+A route is an algorithm (direct, or Winograd in two ways), an instruction set and a dtype. Each
+enlarges every image by the papers' protocol; its largest difference from the float64 reference of
+the same weights and the same input is taken, and how far the mean PSNR moves from what float64
+gives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from srcnn_fused.functional import why_not_fused
 from .environment import overridden
 
 MODELS = ("9-1-5-x2", "9-1-5-x3", "9-1-5-x4")
-ALGORITHMS = ("direct", "winograd")
+ALGORITHMS = ("direct", "winograd", "pixels")
 _ALGORITHM_VARIABLE, _ISA_VARIABLE = "SRCNN_FUSED_CPU_ALGO", "SRCNN_FUSED_CPU_ISA"
 
 
