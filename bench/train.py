@@ -26,6 +26,7 @@ from torch import Tensor
 from srcnn_fused.benchmark import results as command
 from srcnn_fused.benchmark import tables as report
 from srcnn_fused.benchmark.cases import NETWORKS
+from srcnn_fused.benchmark.machine import OtherWork
 from srcnn_fused.benchmark.measure import summarise, take_turn
 
 from .training import CONTENDERS, Reference, Trained, TrainingCase, build
@@ -70,6 +71,7 @@ def run(
     torch.set_num_threads(threads)
     result = command.new_result("training", threads=threads, rounds=rounds, dtype="float32")
     shuffler = random.Random(0)
+    others = OtherWork()
     for case in cases:
         title = f"{case.network}, {case.batch} of {case.side}x{case.side}"
         task = progress.add_task(f"{title}: building and checking", total=None)
@@ -85,6 +87,7 @@ def run(
             progress.update(task, advance=1, refresh=True)
         summarise(case, entries, times)
         result["cases"].append(case.describe() | {"contenders": entries})
+    result["machine"]["others_share"] = others.share()
     result["machine"]["load_average_after"] = list(os.getloadavg())
     return result
 
