@@ -1,6 +1,10 @@
 """`srcnn-fused bench`: what it measures, writes and refuses, and how it sees others at work."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -113,6 +117,27 @@ def test_others_share_reads_this_system():
     sum(range(1_000_000))
     share = others.share()
     assert share is None or 0 <= share <= 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize("awaited", [False, True])
+def test_the_time_of_processes_that_this_one_started_is_its_own(awaited):
+    burn = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass\n"
+    before = machine._family_ticks(os.getpid())
+    with subprocess.Popen(
+        [sys.executable, "-c", burn + "print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()  # it has burnt its time, and lives
+        if awaited:
+            child.communicate(b"\n")
+        spent = machine._family_ticks(os.getpid()) - before
+        if not awaited:
+            child.communicate(b"\n")
+    assert spent >= 0.4 * os.sysconf("SC_CLK_TCK") - 2
 
 
 @pytest.mark.parametrize(

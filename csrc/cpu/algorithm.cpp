@@ -30,9 +30,9 @@ bool any_huge(const T* values, int64_t count, int64_t stride) {
 int64_t widest_by_pixels(int kernel2) { return kernel2 == 1 ? 160 : 256; }
 
 // What an algorithm costs, in vector multiply-adds. The first two make whole vectors, of pixels or of tiles, and Winograd whole
-// rows of tiles: on small images that decides, with the time that its weights take. Per pixel and
-// for one channel, the figures for Winograd are its multiply-adds and what the transforms were measured to add; with them the
-// measured ratios of 9-1-5 to 9-5-5 from 8x8 to 1000x6 pixels are met within a fifth.
+// rows of tiles: on small images that decides, with the time that its weights take. Per pixel and for one channel, the figures
+// for Winograd are its multiply-adds and what the transforms were measured to add, for 16 lanes from 8x8 to 1000x6 pixels, for
+// 8 lanes from 33x33 to 200x200.
 double direct_cost(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa) {
   const int64_t lanes = engine_for(isa).lanes, columns = width + kKernel3 - 1;
   const double per_pixel = (64.0 * 81 + 800) * static_cast<double>(channels) + 2048.0 * kernel2 * kernel2;
@@ -54,7 +54,8 @@ double winograd_cost(int kernel2, int64_t channels, int64_t batch, int64_t heigh
          weights / static_cast<double>(batch);
 }
 
-// No vector is wasted, but whole tiles are made. The figures are what one thread took from 8x8 to 160x160 pixels.
+// No vector is wasted, but whole tiles are made. The figures are what one thread took from 8x8 to 160x160 pixels (8 lanes: to
+// 200x200).
 double pixels_cost(int kernel2, int64_t channels, int64_t batch, int64_t height, int64_t width, Isa isa) {
   const int64_t lanes = backward_engine_for(isa).lanes;
   const int64_t pixels = (height + kTile - 1) / kTile * kTile * ((width + kTile - 1) / kTile * kTile);

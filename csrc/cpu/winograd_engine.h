@@ -16,7 +16,7 @@ namespace srcnn::cpu {
 struct PhaseRingLayout {
   int64_t offset;  // in the workspace, in floats
   int slots, channels, halo;
-  int tiles;  // of a row, all their columns defined; whole vectors of tiles are made
+  int tiles;  // of a row; their columns are defined as far as tiles in the image read, and whole vectors of tiles are made
   int64_t phase_stride, channel_stride;
 
   int64_t row_size() const { return channels * channel_stride; }

@@ -61,46 +61,28 @@ __attribute__((noinline)) void multiply_tiles(const float* tiles, const float* w
   }
 }
 
-// How many of `left` units to take together, at most `most`: as even as can be, since few accumulators at the end would wait
-// for one another.
-SRCNN_INLINE int even_share(int left, int most) {
-  const int blocks = (left + most - 1) / most;
-  return (left + blocks - 1) / blocks;
-}
-
-// A 1x1 conv2 with ReLU: one row of some vectors of tiles. A unit is one phase of a vector: unit u is phase u % 4 of vector u
-// / 4. in: [unit][lane] of each channel, `in_stride` floats apart; at most U units are computed together.
-template <class S, int C, int U>
-SRCNN_INLINE void pointwise_units(const float* in, int64_t in_stride, int first, const float* weight, const float* bias,
-                                  float* out, int64_t channel_stride, int64_t phase_stride) {
-  using Vec = typename S::Vec;
-  Vec sum[C][U];
-  SRCNN_UNROLL
-  for (int c = 0; c < C; ++c) {
-    SRCNN_UNROLL
-    for (int u = 0; u < U; ++u) sum[c][u] = S::set1(bias[c]);
-  }
-  add_products<S, C, U>(in + first * S::kLanes, in_stride, S::kLanes, kWidth1, weight, sum);
-  SRCNN_UNROLL
-  for (int u = 0; u < U; ++u) {
-    float* to = out + (first + u) % kTile * phase_stride + (first + u) / kTile * S::kLanes;
-    SRCNN_UNROLL
-    for (int c = 0; c < C; ++c) S::store(to + c * channel_stride, S::relu(sum[c][u]));
-  }
-}
-
+// A 1x1 conv2 with ReLU: one row of some vectors of tiles, U units at a time. A unit is one phase of a vector: unit u is phase
+// u % 4 of vector u / 4. in: [unit][lane] of each channel, `in_stride` floats apart.
 template <class S, int C, int U>
 __attribute__((noinline)) void conv2_pointwise(const float* in, int units, const float* weight, const float* bias, float* out,
                                                int64_t in_stride, int64_t channel_stride, int64_t phase_stride) {
+  using Vec = typename S::Vec;
+  static_assert(kTile % U == 0);
   for (int c0 = 0; c0 < kWidth2; c0 += C, weight += kWidth1 * C, bias += C, out += C * channel_stride) {
-    for (int done = 0; done < units;) {
-      const int share = even_share(units - done, U);
-      if (U > 2 && share == U) {
-        pointwise_units<S, C, U>(in, in_stride, done, weight, bias, out, channel_stride, phase_stride);
-      } else {
-        pointwise_units<S, C, 2>(in, in_stride, done, weight, bias, out, channel_stride, phase_stride);
+    for (int unit = 0; unit < units; unit += U) {
+      Vec sum[C][U];
+      SRCNN_UNROLL
+      for (int c = 0; c < C; ++c) {
+        SRCNN_UNROLL
+        for (int u = 0; u < U; ++u) sum[c][u] = S::set1(bias[c]);
       }
-      done += share;
+      add_products<S, C, U>(in + unit * S::kLanes, in_stride, S::kLanes, kWidth1, weight, sum);
+      float* to = out + unit / kTile * S::kLanes + unit % kTile * phase_stride;
+      SRCNN_UNROLL
+      for (int c = 0; c < C; ++c) {
+        SRCNN_UNROLL
+        for (int u = 0; u < U; ++u) S::store(to + c * channel_stride + u * phase_stride, S::relu(sum[c][u]));
+      }
     }
   }
 }

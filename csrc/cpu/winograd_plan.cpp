@@ -8,9 +8,11 @@
 namespace srcnn::cpu {
 namespace {
 
-// Tiles of F1 in the widest strip. Rings and transformed rows of one worker take about 38 kB a tile with a 5x5 conv2, and 6 kB
-// with a 1x1; 32, 48 and 64 tiles measured alike, since what is used at a time is a row of points.
-constexpr int64_t kWidestTiles = 48, kWidestTilesPointwise = 64;
+// Tiles of F1 in the widest strip. With a 5x5 conv2 rings and transformed rows of one worker take about 38 kB a tile; 32 and 48
+// tiles measured alike, since what is used at a time is a row of points. With a 1x1 it is the ring of F2 alone, 8 kB a tile; of
+// 96 tiles it leaves the 512 kB of L2 that machines without AVX-512 have (two threads: 56 ms instead of 46).
+constexpr int64_t kWidestTiles = 48;
+int64_t widest_tiles(int kernel2, int64_t lanes) { return kernel2 > 1 ? kWidestTiles : lanes >= 16 ? 96 : 64; }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -64,7 +66,7 @@ Tiling plan_winograd_tiling(const ForwardProblem& problem, const WinogradEngine&
   const int64_t width = problem.output.width, height = problem.output.height, batch = problem.output.batch;
   const int kernel2 = problem.conv2.kernel_size;
   const int64_t halo_rows = hidden2_halo(kernel2) + kKernel3 / 2 + 2 * (kernel2 / 2);
-  const int64_t widest = (kernel2 == 1 ? kWidestTilesPointwise : kWidestTiles) / engine.lanes;
+  const int64_t widest = widest_tiles(kernel2, engine.lanes) / engine.lanes;
 
   // Whole vectors of tiles; among all ways to cut, the one whose longest worker has least to do.
   Tiling best{};
@@ -146,7 +148,7 @@ WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const Winogra
     layout.halves = place_points(kWidth2 * kTile * layout.hidden2.phase_stride);
   }
   layout.zeros = place(std::max({layout.input.row_size(), layout.hidden1.row_size(), layout.hidden2.row_size()}));
-  layout.converted = place(widest_source_row(std::max(tiles0 * kTile, kTile * lanes)));
+  layout.converted = place(widest_source_row(tiles0 * kTile));
   return layout;
 }
 

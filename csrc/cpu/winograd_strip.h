@@ -18,6 +18,8 @@ namespace srcnn::cpu {
 
 // How far right of the image a tile reads that lies in it at least with its first column: conv1's are the widest.
 inline constexpr int kReach = kTile + kKernel1 - 1;
+// And how many tiles right of its own.
+inline constexpr int kConv1ReadTiles = (kKernel1 - 1) / kTile, kConv2ReadTiles = 1;
 
 // The last rows of one stage, split into phases, made `kTile` rows at a time.
 template <class S>
@@ -200,7 +202,8 @@ class WinogradStrip {
     const float* rows[kConv1Rows];
     for (int i = 0; i < kConv1Rows; ++i) rows[i] = input_.row(r - kKernel1 / 2 + i);
     float* transformed = workspace_ + layout_.rows1;
-    conv1_transform_rows<S>(rows, in.channels, in.channel_stride, in.phase_stride, in.tiles, transformed);
+    conv1_transform_rows<S>(rows, in.channels, in.channel_stride, in.phase_stride, made.end_tile() + kConv1ReadTiles,
+                            transformed);
     for (int t = made.first_tile(); t < made.end_tile(); t += Blocks::kConv1Vectors * S::kLanes) {
       float* to[kTile];
       for (int i = 0; i < kTile; ++i) to[i] = out(i, t);
@@ -269,12 +272,15 @@ class WinogradStrip {
     float* halves = workspace_ + layout_.halves.offset;
     const float* rows[n];
     for (int i = 0; i < n; ++i) rows[i] = hidden1_.row(r - F2 / 2 + i);
-    conv2_transform_rows<S, W2>(rows, in.channel_stride, in.phase_stride, in.tiles, transformed, layout_.rows2.stride);
+    conv2_transform_rows<S, W2>(rows, in.channel_stride, in.phase_stride, hidden2_.end_tile() + kConv2ReadTiles, transformed,
+                                layout_.rows2.stride);
     // One row of points at a time: its transformed tiles and products stay in L1 and L2, its weights serve the whole strip.
     const int vectors = (hidden2_.end_tile() + S::kLanes - 1) / S::kLanes;
     for (int point = 0; point < n; ++point) {
       for (int done = 0; done < vectors;) {
-        const int v = even_share(vectors - done, Blocks::kProductVectors);
+        // As even as can be: a lone vector at the end would leave multiply-adds waiting for one another.
+        const int blocks = (vectors - done + Blocks::kProductVectors - 1) / Blocks::kProductVectors;
+        const int v = (vectors - done + blocks - 1) / blocks;
         const float* row = transformed + point * layout_.rows2.stride + done * S::kLanes;
         float* half = halves + point * layout_.halves.stride + done * S::kLanes;
         conv2_transform_columns<S, W2>(row, in.phase_stride, v, tiles, layout_.tiles2.stride);

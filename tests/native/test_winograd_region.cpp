@@ -90,6 +90,7 @@ TEST_CASE("nothing is used before it is written: regions by Winograd's blocks fo
     }
   }
   check_regions_of<Plan>(kSixteen, "16 lanes", 1, 1, Padding::kZeros, 2, Bicubic::kMatlab, 7, 70, {{0, 140, 0, 14}});
+  check_regions_of<Plan>(kSixteen, "16 lanes", 5, 3, Padding::kReplicate, 3, Bicubic::kPil, 5, 47, {{0, 141, 0, 15}});
 }
 
 TEST_CASE("nothing is used before it is written: strips of every width by Winograd") {
