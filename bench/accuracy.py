@@ -5,7 +5,8 @@
 A route is an algorithm (direct, or Winograd in two ways), an instruction set and a dtype. Each
 enlarges every image by the papers' protocol; its largest difference from the float64 reference of
 the same weights and the same input is taken, and how far the mean PSNR moves from what float64
-gives."""
+gives.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@
 
 Each experiment (TPAMI 2016, sections 4.3.1 to 4.3.3) is a recipe of srcnn_fused; a setting given
 here goes before that of all recipes, and the result says what was used. Experiments that the file
-holds already are left out, so that a run which was stopped goes on where it was; --only runs some.
+holds already are left out, so that a run which was stopped goes on where it was, on the same kind
+of machine; --only runs some.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import torch
 from rich.console import Console
 
 from srcnn_fused import FusedSRCNN, metrics
-from srcnn_fused.benchmark import results
+from srcnn_fused.benchmark import machine, results
 from srcnn_fused.errors import UserError
 from srcnn_fused.evaluate import Sample, load_samples, mean_psnr, shave
 from srcnn_fused.train import Monitor, TrainConfig, train
@@ -125,21 +126,40 @@ def started(path: Path | None, settings: dict[str, Any]) -> dict[str, Any]:
     """The result to go on with: the file's, or a new one.
 
     Raises:
-        OtherSettings: the file's experiments had other settings than these.
+        OtherSettings: the file is of something else, or its experiments had other settings than
+            these or ran on another machine.
         OSError, ValueError: the file cannot be read.
     """
     if path is None or not path.exists():
         return results.new_result("experiments", **settings)
     result = report.load(path)
-    found = result["settings"] if result["kind"] == "experiments" else {}
+    if result["kind"] != "experiments":
+        raise OtherSettings(
+            f"{path} is no result of bench.experiments, its kind is {result['kind']}: "
+            "name another file"
+        )
+    found = result["settings"]
     for key in sorted(settings.keys() | found.keys()):
-        # Where there is nothing to be compared, as with a file of another kind, all differs.
         if key not in found or found[key] != settings.get(key):
             raise OtherSettings(
                 f"{path} holds experiments with {key} {found.get(key)}, not {settings.get(key)}: "
                 "name another file"
             )
+    before, now = _platform(result["machine"]), _platform(machine.describe())
+    for key, value in now.items():
+        # The file has one machine for all its experiments.
+        if before[key] != value:
+            raise OtherSettings(
+                f"{path} holds experiments of a machine with {key} {before[key]}, not {value}: "
+                "name another file"
+            )
     return result
+
+
+def _platform(described: dict[str, Any]) -> dict[str, Any]:
+    """What weights and seconds depend on, of a result's machine."""
+    platform = {key: described.get(key) for key in ("cpu", "isa")}
+    return {**platform, "torch": described.get("versions", {}).get("torch")}
 
 
 def configs(args: argparse.Namespace, out: Path) -> dict[str, TrainConfig]:

@@ -185,6 +185,7 @@ bench() {  # bench STEP RESERVE MODULE NAME OPTION...: the seconds left but for 
     note "$step" "NOT RUN: out of time" 0
     return
   fi
+  rm -f "$json"  # a run before this one may have left it
   echo "notes of the compiler and the like: benchmark.log"
   # shellcheck disable=SC2016  # expanded by the inner shell
   run "$step" $((budget + 25)) bash -c '"$@" 2>>"$0"' "$results/benchmark.log" \

@@ -8,6 +8,7 @@ import re
 import torch
 
 from . import _extension
+from ._compiling import constant_in_a_graph
 
 # An entry of TORCH_CUDA_ARCH_LIST: 9.0, 9.0a (exactly this chip), 10.0f (its family), 12.0+PTX.
 _ENTRY = re.compile(r"(\d+)\.(\d)([af]?)(\+PTX)?")
@@ -50,7 +51,7 @@ def _capability(index: int) -> tuple[int, int]:
 
 
 # A compiled graph is made for one GPU, of which this is a fact.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_in_a_graph
 def why_not_served(index: int | None) -> str | None:
     """Why the CUDA kernels of this build cannot run on the GPU, or None where they can.
 

@@ -114,6 +114,13 @@ def _srcnn_backward_batched(info: Any, in_dims: tuple[Any, ...], *given: Any) ->
         pairs = zip(given, in_dims, strict=True)
         return [one.select(dim, i) if isinstance(dim, int) else one for one, dim in pairs]
 
+    if info.batch_size == 0:
+        pairs = zip(given, in_dims, strict=True)
+        shapes = [
+            one.new_empty(one.shape[:dim] + one.shape[dim + 1 :]) if isinstance(dim, int) else one
+            for one, dim in pairs
+        ]
+        return [grad.new_empty((0, *grad.shape)) for grad in _srcnn_backward_fake(*shapes)], 0
     each = [_OPS.srcnn_backward(*arguments(i)) for i in range(info.batch_size)]
     return [torch.stack(grads) for grads in zip(*each, strict=True)], 0
 

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._compiling import constant_in_a_graph
+
 _conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
 
 
 # torch.compile can neither trace the question nor guard the answer, so a compiled graph keeps it.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_in_a_graph
 def convolutions_allow_tf32() -> bool:
     """Whether PyTorch's convolutions of float32 CUDA tensors may round their factors to TF32."""
     return bool(_conv.fp32_precision == "tf32")

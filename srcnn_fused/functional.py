@@ -22,6 +22,7 @@ from ._checks import (
     check_srcnn_scale,
     resize_geometry,
 )
+from ._compiling import constant_in_a_graph
 from ._op_checks import KERNEL_DTYPES
 from ._op_registration import autocast_dtype
 from ._precision import allow_tf32_for
@@ -76,8 +77,9 @@ def _why_not_transformed(*tensors: Tensor) -> str | None:
 
 
 # torch.compile cannot trace the question of a tensor. It does enter the transforms while it traces,
-# and guards on them, so the answer holds for the graph.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+# and guards on them, so the answer holds for the graph. It is a wider one than that of the tensors:
+# compiled, any transform around the call counts, also one that has wrapped none of them.
+@constant_in_a_graph
 def _within_a_transform() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 

@@ -128,7 +128,7 @@ class FusedSRCNN(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """The arguments that the three convolutions do not show."""
+        """The arguments that the convolutions do not show."""
         return (
             f"scale={self.scale}, bicubic={self.bicubic!r}, padding_mode={self.padding_mode!r}, "
             f"backend={self.backend!r}"

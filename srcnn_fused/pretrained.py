@@ -8,6 +8,7 @@ arguments of FusedSRCNN and, under "metadata", what the writer added. Files of o
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -124,7 +125,7 @@ def save(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"path must end in .safetensors, got {str(path)!r}")
-    keys = _state_keys(_count_layers(weights))
+    keys = _state_keys(max(_layer_numbers(weights)))
     tensors = {key: weights[key].detach().cpu().contiguous() for key in keys}
     for key, tensor in tensors.items():
         if not tensor.isfinite().all():
@@ -176,34 +177,43 @@ def _state_keys(layers: int) -> list[str]:
     return [f"conv{n}.{part}" for n in range(1, layers + 1) for part in ("weight", "bias")]
 
 
-def _count_layers(tensors: Mapping[str, Any]) -> int:
-    """How many layers go by our names: three, or as many more as follow without a gap."""
-    layers = 3
-    while f"conv{layers + 1}.weight" in tensors:
-        layers += 1
-    return layers
+def _layer_numbers(tensors: Mapping[str, Any]) -> list[int]:
+    """The numbers in names such as ours, each once and in order: 1, 2, 3 of an SRCNN."""
+    found = (re.fullmatch(r"conv(\d{1,6})\.(weight|bias)", key) for key in tensors)
+    return sorted({int(match[1]) for match in found if match})
 
 
 def _as_srcnn(path: Path, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Picks the convolutions by their names, or by their order where the names differ."""
+    """Picks the convolutions by our names, or three of other names by their order.
+
+    More than three of other names may be any network: a VDSR's shapes follow like a deeper SRCNN's,
+    and its picture is not one.
+    """
     found: dict[str, Tensor] = {}
     for key, value in tensors.items():
         if isinstance(value, Tensor):
             # DistributedDataParallel and torch.compile put their own names in front.
             found[re.sub(r"^(module\.|_orig_mod\.)+", "", str(key))] = value
-    keys = _state_keys(_count_layers(found))
-    if not all(key in found for key in keys):
+    numbers = _layer_numbers(found)
+    last = max(numbers, default=0)
+    missing = next(n for n in itertools.count(1) if n not in numbers)
+    if missing < last:
+        raise ValueError(
+            f"model file {str(path)!r} is no SRCNN: it has conv{last}, but no conv{missing}"
+        )
+    keys = _state_keys(max(3, last))
+    if 0 in numbers or not all(key in found for key in keys):
         weights = [key for key in found if key.endswith(".weight")]
         biases = [key[: -len("weight")] + "bias" for key in weights]
         paired = len(found) == 2 * len(weights) and all(key in found for key in biases)
-        if len(weights) < 3 or not paired:
+        if len(weights) != 3 or not paired:
             names = ", ".join(list(found)[:8]) + (", ..." if len(found) > 8 else "")
             raise ValueError(
                 f"model file {str(path)!r} is no SRCNN: expected weight and bias of three "
-                f"convolutions or more, got {len(found)} tensors ({names})"
+                f"convolutions, or of conv1 to convN, got {len(found)} tensors ({names})"
             )
         ordered = [found[k] for pair in zip(weights, biases, strict=True) for k in pair]
-        keys = _state_keys(len(weights))
+        keys = _state_keys(3)
         found = dict(zip(keys, ordered, strict=True))
     for key in keys:
         tensor = found[key]

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.usefixtures("extension")
 
 PEERS = ["fused", "eager", "channels_last", "compile"]
 CPU = torch.device("cpu")
+# Measured on the CPU, all contenders: 8.2e-7 and 0.029. The benchmark itself allows 1e-3 and 0.05.
+LARGEST_ERRORS = {"float32": 5e-6, "bfloat16": 0.04}
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +81,7 @@ def test_a_run_measures_every_case_and_writes_tables(tmp_path, capsys, monkeypat
         assert list(entries) == PEERS[: 4 if number < 4 else 3]  # torch.compile: the first batch
         for entry in entries.values():
             assert entry["status"] == "ok", entry
-            assert entry["max_error"] < gpu_training.TOLERANCES[case["precision"]]
+            assert 0 < entry["max_error"] < LARGEST_ERRORS[case["precision"]]
             assert len(entry["times_ms"]) == 2
             assert entry["gflops"] == pytest.approx(case["flop"] / entry["median_ms"] / 1e6)
             assert entry["share_of_floor"] == pytest.approx(case["floor_ms"] / entry["median_ms"])

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from srcnn_fused import FusedSRCNN, evaluate, functional, pretrained, reference
 from srcnn_fused.cli import app
 from srcnn_fused.imaging import read_picture
+from srcnn_fused.training.network import receptive_radius
 from srcnn_fused.upscale import upscale_bands, upscale_pixels
 
 NETWORKS = {"9-1-1-5": (64, 32, 16), "9-3-3-3": (64, 32, 16), "9-1-1-1-5": (64, 32, 32, 16)}
@@ -141,20 +142,24 @@ def test_layers_that_do_not_fit_are_named(tensors: list[Tensor], message: str) -
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_files_hold_them_whatever_their_layers_are_called(name: str, tmp_path: Path) -> None:
+def test_files_hold_them_under_the_names_conv1_to_convn(name: str, tmp_path: Path) -> None:
     model = deep(name, channels=3, scale=3, padding_mode="replicate")
     model.save_pretrained(tmp_path / "ours.safetensors", metadata={"psnr": 31.5})
     loaded = FusedSRCNN.from_pretrained(tmp_path / "ours.safetensors")
     assert loaded.config == model.config
     assert pretrained.read_metadata(tmp_path / "ours.safetensors") == {"psnr": 31.5}
     state = model.state_dict()
-    others = {key.replace("conv", "features."): value for key, value in state.items()}
-    torch.save(others, tmp_path / "theirs.pth")
+    parallel = {f"module.{key}": value for key, value in reversed(state.items())}
+    torch.save(parallel, tmp_path / "theirs.pth")
     theirs = FusedSRCNN.from_pretrained(tmp_path / "theirs.pth", backend="reference")
     assert theirs.config == model.config | {"scale": None, "padding_mode": "zeros"}
     for key, value in state.items():
         assert torch.equal(loaded.state_dict()[key], value)
         assert torch.equal(theirs.state_dict()[key], value)
+    others = {key.replace("conv", "features."): value for key, value in state.items()}
+    torch.save(others, tmp_path / "others.pth")
+    with pytest.raises(ValueError, match="expected weight and bias of three convolutions, or of "):
+        FusedSRCNN.from_pretrained(tmp_path / "others.pth")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +168,8 @@ def test_files_hold_them_whatever_their_layers_are_called(name: str, tmp_path: P
         ({"conv4.weight": torch.rand(3, 16, 5, 5)}, "conv4.weight must be [1, 16, f, f] with odd"),
         ({"conv3.weight": torch.rand(16, 8, 1, 1)}, "conv3.weight must be [n, 32, f, f] with odd"),
         ({"conv3.bias": torch.rand(15)}, "conv3.bias must be [16], got [15]"),
-        ({"conv5.weight": torch.rand(1, 1, 1, 1)}, "expected weight and bias of three convolut"),
+        ({"conv5.weight": torch.rand(1, 1, 1, 1)}, "of conv1 to convN, got 9 tensors (conv1.w"),
+        ({"conv6.bias": torch.rand(1)}, "is no SRCNN: it has conv6, but no conv5"),
     ],
 )
 def test_files_whose_layers_do_not_follow_are_refused(
@@ -177,7 +183,7 @@ def test_files_whose_layers_do_not_follow_are_refused(
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bands_of_any_height_give_the_whole_image(name: str) -> None:
     model = deep(name, scale=2, padding_mode="replicate")
-    assert sum(size // 2 for size in model.kernel_sizes) == HALO[name]
+    assert receptive_radius(model) == HALO[name]
     pixels = np.random.default_rng(0).integers(0, 256, (29, 17, 3), np.uint8)
     whole = upscale_pixels(pixels, model).astype(int)
     for rows in (1, 3, 8):

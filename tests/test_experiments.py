@@ -9,6 +9,7 @@ import torch
 from training_data import short_recipe
 
 from srcnn_fused import evaluate
+from srcnn_fused.benchmark import machine
 from srcnn_fused.training.recipes import load_recipe
 
 # At the end, so that the installed package goes before the source tree beside bench/.
@@ -106,9 +107,32 @@ def test_other_settings_do_not_go_into_the_same_file(words, tmp_path, capsys):
     (tmp_path / "e.json").write_text('{"kind": "inference", "settings": {}}')
     with pytest.raises(SystemExit, match="2"):
         run(words, "tpami-9-1-5")
+    message = "e.json is no result of bench.experiments, its kind is inference: name another file"
+    assert message in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         run(words, "tpami-9-1-5", val=tmp_path / "nowhere", json=tmp_path / "new.json")
     assert "nowhere does not exist" in capsys.readouterr().err
+
+
+def test_another_machine_does_not_go_into_the_same_file(words, tmp_path, monkeypatch, capsys):
+    run(words, "tpami-9-1-1-5")
+    content = (tmp_path / "e.json").read_bytes()
+    here = json.loads(content)["machine"]
+    versions = here["versions"]
+    for key, value, other in (
+        ("cpu", here["cpu"], {"cpu": "another"}),
+        ("isa", here["isa"], {"isa": "another"}),
+        ("torch", versions["torch"], {"versions": {**versions, "torch": "another"}}),
+    ):
+        monkeypatch.setattr(machine, "describe", lambda other=other: {**here, **other})
+        with pytest.raises(SystemExit, match="2"):
+            run(words, "tpami-9-1-5")
+        message = f"holds experiments of a machine with {key} {value}, not another: name another"
+        assert message in capsys.readouterr().err
+        assert (tmp_path / "e.json").read_bytes() == content
+    monkeypatch.setattr(machine, "describe", lambda: {**here, "load_average": [9.0, 9.0, 9.0]})
+    run(words, "tpami-9-1-5")
+    assert len(json.loads((tmp_path / "e.json").read_text())["cases"]) == 2
 
 
 def case(name, network, widths, psnr, **training):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -15,6 +17,20 @@ from torch import Tensor
 from srcnn_fused import FusedSRCNN, _extension, functional, reference
 
 SMALL = Case(1, 1, "zeros", None, "matlab", (1, 6, 7))
+
+
+def test_importing_the_package_does_not_import_the_compiler() -> None:
+    # Where torch itself does, there is nothing to save.
+    code = """if True:
+        import sys, torch
+        before = "torch._dynamo" in sys.modules
+        import srcnn_fused.functional
+        print(before or "torch._dynamo" not in sys.modules)
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert found.stdout.strip() == "True"
 
 
 # --- backend --------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ echo >>"$CALLS"
 case "$*" in
   *get_device_properties*) printf 'a-gpu\n9.0\nA GPU\n' ;;
   *build_info*) echo "13.0 for 9.0a" ;;
-  *bench.gpu*) while [ $# -gt 0 ]; do [ "$1" != --json ] || echo '{}' >"$2"; shift; done ;;
+  *bench.gpu*) [ -z "${DIES:-}" ] || exit 3
+    while [ $# -gt 0 ]; do [ "$1" != --json ] || echo '{}' >"$2"; shift; done ;;
 esac
 """
 
@@ -33,7 +34,7 @@ def check(tmp_path):
     python.write_text(PYTHON)
     python.chmod(0o755)
 
-    def run(*steps, already=0):
+    def run(*steps, already=0, dies=False):
         calls = tmp_path / "calls"
         calls.write_text("")
         result = subprocess.run(
@@ -49,9 +50,10 @@ def check(tmp_path):
                 "CALLS": str(calls),
                 "SECONDS": str(already),  # where bash's clock starts
                 "PATH": "/usr/bin:/bin",
+                "DIES": "1" if dies else "",
             },
         )
-        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.returncode == dies, result.stdout + result.stderr
         found = re.findall(r"^-m (bench\S+) --budget (\d+) ", calls.read_text(), re.MULTILINE)
         return result.stdout, [(module, int(budget)) for module, budget in found]
 
@@ -89,3 +91,13 @@ def test_what_there_is_no_time_for_does_not_run_and_is_said(check):
     output, calls = check("bench", "training", already=430)
     assert [module for module, _ in calls] == ["bench.gpu.train"]
     assert re.search(r"^benchmark +NOT RUN: out of time ", output, re.MULTILINE), output
+
+
+def test_a_benchmark_that_dies_publishes_no_earlier_result(check):
+    check("bench", "training")
+    for path in check.results.iterdir():
+        path.unlink()
+    output, calls = check("bench", "training", dies=True)
+    assert [module for module, _ in calls] == ["bench.gpu", "bench.gpu.train"]
+    assert re.search(r"^benchmark +FAILED: exit status 3 ", output, re.MULTILINE), output
+    assert not list(check.results.iterdir())

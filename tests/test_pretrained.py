@@ -116,6 +116,7 @@ WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
     "shuffled": lambda state: dict(reversed(state.items())),
     "other names": renamed(["features.0", "map.0", "reconstruction"]),
     "sequential": renamed(["layers.0", "layers.2", "layers.4"]),
+    "counted from 0": renamed(["conv0", "conv1", "conv2"]),
 }
 
 
@@ -196,6 +197,16 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if value is not None}
 
 
+def foreign(*layers: str) -> dict[str, Tensor]:
+    """Layers from 1 channel to 1, by 4 features, whose shapes follow as a deeper SRCNN's do."""
+    state: dict[str, Tensor] = {}
+    for layer in layers:
+        outputs = 1 if layer == layers[-1] else 4
+        state[f"{layer}.weight"] = torch.rand(outputs, 4 if state else 1, 3, 3)
+        state[f"{layer}.bias"] = torch.rand(outputs)
+    return state
+
+
 def write_header(config: object) -> Callable[[Path], None]:
     text = config if isinstance(config, str) else json.dumps(config)
     return lambda path: save_file(plain_state(), path, metadata={"srcnn_fused": text})
@@ -239,12 +250,36 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "another network": (
         "m.pth",
         write_pth({"fc.weight": torch.rand(3, 3), "fc.bias": torch.rand(3)}),
-        "is no SRCNN: expected weight and bias of three convolutions or more, got 2 tensors ",
+        "is no SRCNN: expected weight and bias of three convolutions, or of conv1 to convN, got 2 "
+        "tensors (fc.weight, fc.bias)",
     ),
     "a layer missing": (
         "m.pth",
         write_pth(changed(conv2_bias=None)),
-        "is no SRCNN: expected weight and bias of three convolutions or more, got 5 tensors ",
+        "is no SRCNN: expected weight and bias of three convolutions, or of conv1 to convN, got 5 "
+        "tensors ",
+    ),
+    "a deep network of other names": (
+        "m.pth",
+        write_pth(foreign("input", "residual.0", "residual.1", "output")),
+        "is no SRCNN: expected weight and bias of three convolutions, or of conv1 to convN, got 8 "
+        "tensors (input.weight, input.bias, residual.0.weight, residual.0.bias, residual.1.weight, "
+        "residual.1.bias, output.weight, output.bias)",
+    ),
+    "a deep network counted from 0": (
+        "m.pth",
+        write_pth(foreign("conv0", "conv1", "conv2", "conv3")),
+        "is no SRCNN: expected weight and bias of three convolutions, or of conv1 to convN, got 8 ",
+    ),
+    "a layer beyond a gap": (
+        "m.pth",
+        write_pth(foreign("conv1", "conv2", "conv3", "conv5")),
+        "is no SRCNN: it has conv5, but no conv4",
+    ),
+    "three layers with a gap": (
+        "m.pth",
+        write_pth(foreign("conv1", "conv2", "conv4")),
+        "is no SRCNN: it has conv4, but no conv3",
     ),
     "NaN weights": (
         "m.pth",

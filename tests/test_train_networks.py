@@ -56,6 +56,20 @@ def test_a_resumed_run_finds_its_model_under_the_name_it_once_had(config):
     assert not former.exists()
 
 
+def test_a_model_under_its_former_name_is_a_run_which_overwriting_removes(config):
+    config = replace(config, color="rgb", iterations=2, lr=1e-6, lr_last=1e-6)
+    run = train(config).model_path.parent
+    former = run / "9-1-5-rgb-x2.safetensors"
+    (run / "9-1-5-x2-rgb.safetensors").rename(former)
+    for name in ("checkpoint.pt", "history.csv"):
+        (run / name).unlink()
+    with pytest.raises(UserError, match=rf"holds a run already \({former.name}\): "):
+        train(config)
+    train(config, overwrite=True)
+    names = sorted(path.name for path in run.iterdir())
+    assert names == ["9-1-5-x2-rgb.safetensors", "checkpoint.pt", "history.csv"]
+
+
 def test_a_network_of_ycbcr_is_kept_as_the_rgb_network_that_equals_it():
     model = random_network(3, padding_mode="replicate")
     rgb = torch.rand(2, 3, 14, 15)

@@ -268,6 +268,20 @@ def test_many_gradients_of_one_forward_at_once(case: Case) -> None:
     assert_same_bits(batched, [torch.stack(grads) for grads in zip(*each, strict=True)])
 
 
+@pytest.mark.parametrize("axis", [0, 2])
+def test_no_gradients_at_all_of_one_forward(axis: int) -> None:
+    model, x, target = setup(SMALL)
+    x.requires_grad_()
+    y = model(x)
+    wanted = [x, *model.parameters()]
+    none = target.unsqueeze(axis).narrow(axis, 0, 0)
+    batched = torch.func.vmap(
+        lambda one: torch.autograd.grad(y, wanted, one, retain_graph=True), in_dims=axis
+    )(none)
+    assert [grad.shape for grad in batched] == [(0, *tensor.shape) for tensor in wanted]
+    assert [grad.dtype for grad in batched] == [tensor.dtype for tensor in wanted]
+
+
 def test_what_the_older_vmap_cannot_says_what_can() -> None:
     model, x, _ = setup(SMALL)
     x.requires_grad_()

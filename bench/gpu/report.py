@@ -166,8 +166,8 @@ def _steps_table(cases: list[dict[str, Any]], networks: list[str]) -> list[str]:
 
 
 def _cell(entry: dict[str, Any]) -> str:
-    ratio = _ratio(entry)
-    return f"**{_ms(entry)}**" if entry["name"] == "fused" else f"{_ms(entry)}{ratio}"
+    ms = _ms(entry)
+    return f"**{ms}**" if entry["name"] == "fused" else f"{ms}{_ratio(entry)}"
 
 
 def step_precision_title(name: str) -> str:

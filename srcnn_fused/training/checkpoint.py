@@ -63,7 +63,8 @@ class RunFolder:
         self.model_path = path / f"{model_name}.safetensors"
         self.history_path = path / "history.csv"
         self._former_model_path = path / f"{former_model_name}.safetensors"
-        self._files = (self.checkpoint_path, self.model_path, self.history_path)
+        models = dict.fromkeys((self.model_path, self._former_model_path))  # often the same
+        self._files = (self.checkpoint_path, *models, self.history_path)
 
     def open(self, *, resume: bool, overwrite: bool) -> Checkpoint | None:
         """Make the folder, or find the checkpoint to resume.
