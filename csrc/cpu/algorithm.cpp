@@ -46,8 +46,8 @@ double winograd_cost(int kernel2, int64_t channels, int64_t batch, int64_t heigh
   const int64_t tiles = (width + 2 * outside + kTile - 1) / kTile + (kernel2 > 1 ? 1 : 0);
   const int64_t rows = (height + outside + kTile - 1) / kTile * kTile;
   const auto c = static_cast<double>(channels);
-  const double conv1 = lanes >= 16 ? 1400 * c + 500 : 1500 * c + 500;
-  const double conv2 = kernel2 == 1 ? 2048 : lanes >= 16 ? (kernel2 == 3 ? 5900 : 10500) : (kernel2 == 3 ? 6500 : 11500);
+  const double conv1 = lanes == 16 ? 1400 * c + 500 : lanes == 8 ? 1500 * c + 500 : 2300 * c + 800;
+  const double conv2 = kernel2 == 1 ? 2048 : lanes == 8 ? (kernel2 == 3 ? 6500 : 11500) : (kernel2 == 3 ? 5900 : 10500);
   // Scalar code, while vectors of half the size pass twice as fast.
   const double weights = (lanes >= 16 ? 1 : 2) * (1.5e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.2e6 : 2.6e6));
   return static_cast<double>(rows * kTile * ((tiles + lanes - 1) / lanes)) * (conv1 + conv2 + 900 * c) +
@@ -61,7 +61,7 @@ double pixels_cost(int kernel2, int64_t channels, int64_t batch, int64_t height,
   const int64_t pixels = (height + kTile - 1) / kTile * kTile * ((width + kTile - 1) / kTile * kTile);
   const auto c = static_cast<double>(channels);
   const double conv1 = lanes >= 16 ? 1800 * c : 2700 * c;
-  const double conv2 = kernel2 == 1 ? 2200 : kernel2 == 3 ? 6200 : lanes >= 16 ? 12000 : 11500;
+  const double conv2 = kernel2 == 1 ? 2200 : kernel2 == 3 ? 6200 : lanes == 8 ? 11500 : 12000;
   const double weights = 0.6e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.5e5 : 6.5e5);
   return static_cast<double>(pixels) * (conv1 + conv2 + 1000 * c) / static_cast<double>(lanes) +
          weights / static_cast<double>(batch);
