@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 from gradient_comparison import assert_gradients_close
-from sample_inputs import LAYOUTS, Case
-from test_backward_fused import ALL, TABLE, WEIGHTS, expected, grad_output_of, seed_of
+from sample_inputs import LAYOUTS, Case, decisive_seed
+from test_backward_fused import ALL, TABLE, WEIGHTS, expected, grad_output_of
 from test_forward_cuda import move
 from torch import Tensor
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("extension", "cuda")]
 
 SIXTEEN = {torch.float16: 2**-11, torch.bfloat16: 2**-8}  # half a unit in the last place, of one
 
-# Every network, in several strips. Larger ones have features too close to 0, see seed_of.
+# Every network, in several strips. Larger ones have features too close to 0, see decisive_seed.
 MEDIUM = [
     *(Case(kernel2, 1, "zeros", None, "matlab", (1, 9, 60)) for kernel2 in (1, 3, 5)),
     *(Case(kernel2, 3, "replicate", 2, "pil", (1, 5, 13)) for kernel2 in (1, 3, 5)),
@@ -29,7 +29,7 @@ SMALL = [Case(kernel2, 1, "replicate", 2, "pil", (1, 7, 9)) for kernel2 in (1, 3
 
 def tensors_of(case: Case, dtype: torch.dtype, layout: str) -> list[Tensor]:
     """grad_output, x, weight1, ..., bias3 on the GPU."""
-    x, *parameters = case.tensors(seed=seed_of(case))
+    x, *parameters = case.tensors(seed=decisive_seed(case))
     images = [move(image, dtype) for image in (grad_output_of(case, layout), x)]
     return [*images, *(p.to("cuda", dtype) for p in parameters)]
 
