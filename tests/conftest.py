@@ -90,3 +90,21 @@ def image_sets() -> Path:
     if not folder:
         pytest.skip("SRCNN_FUSED_DATA does not name the folder with Set5 and Set14")
     return Path(folder)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For images that are too small for more, or are to be cut as for one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def switches() -> Iterator[None]:
+    """A GPU benchmark sets PyTorch's own, and has to put them back."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark
+    yield
+    assert (cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark) == before

@@ -22,26 +22,10 @@ from bench.gpu.peers import COMPILED, CONTENDERS, KERNEL_VARIABLE, Contender, as
 from srcnn_fused import _extension, reference
 from srcnn_fused.benchmark import results
 
+pytestmark = pytest.mark.usefixtures("one_thread", "switches")
+
 ALL = list(CONTENDERS)
 GRAPHS = [name for name, contender in CONTENDERS.items() if contender.graphed]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The images are too small for more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def switches():
-    """The run sets PyTorch's own, and has to put them back."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark
-    yield
-    assert (cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark) == before
 
 
 def run(tmp_path, *arguments):

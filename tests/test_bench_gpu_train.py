@@ -19,30 +19,12 @@ from bench.gpu.device import HostDevice
 from bench.gpu.training import CONTENDERS, LOSS_SCALE, Contender, GpuStep, begin_step
 from srcnn_fused.benchmark.cases import WrongOutput
 
-pytestmark = pytest.mark.usefixtures("extension")
+pytestmark = pytest.mark.usefixtures("extension", "one_thread", "switches")
 
 PEERS = ["fused", "eager", "channels_last", "compile"]
 CPU = torch.device("cpu")
 # Measured on the CPU, all contenders: 8.2e-7 and 0.029. The benchmark itself allows 1e-3 and 0.05.
 LARGEST_ERRORS = {"float32": 5e-6, "bfloat16": 0.04}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """The images are too small for more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def switches():
-    """The run sets PyTorch's own, and has to put them back."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark
-    yield
-    assert (cudnn.allow_tf32, matmul.allow_tf32, cudnn.benchmark) == before
 
 
 def run(tmp_path, *arguments):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -22,19 +21,11 @@ from torch import Tensor
 
 from srcnn_fused import FusedSRCNN, _extension, functional, pretrained, reference
 
-pytestmark = pytest.mark.usefixtures("extension")
+# More threads would cut the images into narrower strips than the table means to try.
+pytestmark = pytest.mark.usefixtures("extension", "one_thread")
 
 TOLERANCE = 1e-5
 TOLERANCES = {"direct": TOLERANCE, "winograd": 5e-5}  # of the forward, by algorithm
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """More threads would cut the images into narrower strips than the table means to try."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @functools.cache

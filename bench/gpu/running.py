@@ -136,19 +136,3 @@ class Run:
 
     def _say(self, line: str) -> None:
         print(f"[{self.budget.spent:4.0f} s] {line}", flush=True)
-
-
-def exit_status(result: dict[str, Any]) -> int:
-    """1 if the fused op was wrong or failed, or the GPU was lost.
-
-    What ails a peer is in the result and no fault of ours; nor is a kernel, forced by name, that
-    refuses the precision.
-    """
-    for case in result["cases"]:
-        for entry in case["contenders"]:
-            name, status = entry["name"], entry["status"]
-            if name.startswith("fused") and status == "wrong":
-                return 1
-            if name in ("fused", "fused_graph") and status not in ("ok", "skipped"):
-                return 1
-    return int(result["lost"] is not None)

@@ -12,18 +12,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 import torch
 
-from srcnn_fused.benchmark.cases import NETWORKS
-
 from ..train import parse_batch
-from . import report
-from .cases import PRECISIONS
-from .device import CudaDevice, HostDevice
+from . import command, report
 from .measure import Budget
-from .running import Run, exit_status
+from .running import Run
 from .training import COMPILED, CONTENDERS, begin_step, plan
 
 BATCHES = ((16, 256), (16, 33))
@@ -31,11 +26,7 @@ BATCHES = ((16, 256), (16, 33))
 
 def make_parser() -> argparse.ArgumentParser:
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.gpu.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.make_parser("bench.gpu.train", __doc__)
     parser.add_argument(
         "--batch",
         nargs="+",
@@ -44,18 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="BATCHxSIDE",
         help="images and their side (default: 16x256 16x33)",
     )
-    parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument(
-        "--peers", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME"
-    )
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument(
-        "--budget", type=float, default=300, metavar="SECONDS", help="for everything (300)"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="written after every case")
-    # What the tests use: the whole program, where there is no GPU.
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help=argparse.SUPPRESS)
+    command.add_options(parser, CONTENDERS, budget=300)
     return parser
 
 
@@ -63,11 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = make_parser()
     args = parser.parse_args(argv)
-    if args.rounds < 1:
-        parser.error(f"argument --rounds: must be at least 1, got {args.rounds}")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("there is no CUDA GPU that this PyTorch can use")
-    device = CudaDevice() if args.device == "cuda" else HostDevice()
+    device = command.checked_device(parser, args)
     torch.manual_seed(0)
     contenders = {name: CONTENDERS[name] for name in args.peers if name not in COMPILED}
     compiled = {name: CONTENDERS[name] for name in args.peers if name in COMPILED}
@@ -75,10 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     first = plan(args.batch[:1], args.network, args.precision)
     running = Run("gpu-training", begin_step, device, Budget(args.budget), args.rounds, args.json)
     result = running.all(cases, contenders, first, compiled, CONTENDERS["fused"], args.precision)
-    print(report.training_markdown(result))
-    if result["lost"]:
-        print(f"bench.gpu.train: {result['lost']}", file=sys.stderr)
-    return exit_status(result)
+    return command.conclude("bench.gpu.train", result, report.training_markdown(result))
 
 
 if __name__ == "__main__":

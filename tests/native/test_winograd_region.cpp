@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "cpu/resample_table.h"
+#include "cpu/vec_generic.h"
 #include "cpu/winograd_plan.h"
 #include "cpu/winograd_strip.h"
 #include "regions.h"
 #include "samples.h"
-#include "vec_sixteen.h"
 #include "workspace.h"
 
 using namespace srcnn;
@@ -43,7 +43,7 @@ struct Plan {
 };
 
 // AVX-512's blocks on any machine.
-const cpu::WinogradEngine kSixteen = cpu::make_winograd_engine<Sixteen>();
+const cpu::WinogradEngine kSixteen = cpu::make_winograd_engine<cpu::ExtensionVector<16>>();
 
 // Of any machine, of 8 lanes, of 16, and of one that there is not; plans ask nothing else of an engine.
 const cpu::WinogradEngine kEngines[] = {
