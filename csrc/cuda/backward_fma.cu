@@ -24,6 +24,7 @@
 #include "backward_input_sums.cuh"
 #include "backward_launch.cuh"
 #include "backward_weight_sums.cuh"
+#include "networks.cuh"
 
 namespace srcnn::cuda {
 namespace {
@@ -168,14 +169,7 @@ void launch(const BackwardParams& params, cudaStream_t stream) {
 }  // namespace
 
 void launch_srcnn_backward_fma(const BackwardParams& params, int kernel2, cudaStream_t stream) {
-  switch (kernel2) {
-    case 1:
-      return launch<1>(params, stream);
-    case 3:
-      return launch<3>(params, stream);
-    default:
-      return launch<5>(params, stream);
-  }
+  with_kernel2(kernel2, [&](auto size) { launch<size>(params, stream); });
 }
 
 }  // namespace srcnn::cuda

@@ -17,6 +17,7 @@
 // again (replicate).
 #include "fma_layers.cuh"
 #include "launch.cuh"
+#include "networks.cuh"
 
 namespace srcnn::cuda {
 namespace {
@@ -117,15 +118,8 @@ void launch(const ForwardParams<T>& params, cudaStream_t stream) {
 
 template <class T>
 void launch_srcnn_forward_fma(const ForwardParams<T>& params, cudaStream_t stream) {
-  const bool rgb = params.problem.input.channels == 3;
-  switch (params.problem.conv2.kernel_size) {
-    case 1:
-      return rgb ? launch<1, 3>(params, stream) : launch<1, 1>(params, stream);
-    case 3:
-      return rgb ? launch<3, 3>(params, stream) : launch<3, 1>(params, stream);
-    default:
-      return rgb ? launch<5, 3>(params, stream) : launch<5, 1>(params, stream);
-  }
+  with_network(params.problem.conv2.kernel_size, params.problem.input.channels,
+               [&](auto kernel2, auto channels) { launch<kernel2, channels>(params, stream); });
 }
 
 template void launch_srcnn_forward_fma(const ForwardParams<float>& params, cudaStream_t stream);

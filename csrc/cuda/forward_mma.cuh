@@ -16,6 +16,7 @@
 #include "launch.cuh"
 
 #include "mma_output.cuh"
+#include "networks.cuh"
 #include "wgmma_conv2.cuh"
 
 namespace srcnn::cuda {
@@ -188,28 +189,18 @@ void launch(const ForwardMmaParams<typename Net::Image>& params, cudaStream_t st
   check(cudaGetLastError(), "srcnn_forward_mma_kernel");
 }
 
-template <int kKernel2, class Operand, bool kWgmma = false>
-void launch_channels(const ForwardMmaParams<typename Operand::Image>& params, cudaStream_t stream) {
-  if (params.problem.input.channels == 3) return launch<MmaNetwork<kKernel2, 3, Operand, kWgmma>>(params, stream);
-  launch<MmaNetwork<kKernel2, 1, Operand, kWgmma>>(params, stream);
-}
-
 template <class Operand>
 void launch_network(const ForwardMmaParams<typename Operand::Image>& params, cudaStream_t stream) {
-  switch (params.problem.conv2.kernel_size) {
-    case 1:
-      return launch_channels<1, Operand>(params, stream);
-    case 3:
-      return launch_channels<3, Operand>(params, stream);
-    default:
-      return launch_channels<5, Operand>(params, stream);
-  }
+  with_network(params.problem.conv2.kernel_size, params.problem.input.channels,
+               [&](auto kernel2, auto channels) { launch<MmaNetwork<kernel2, channels, Operand>>(params, stream); });
 }
 
 template <class Operand>
 void launch_network_wgmma(const ForwardMmaParams<typename Operand::Image>& params, cudaStream_t stream) {
-  if (params.problem.conv2.kernel_size == 3) return launch_channels<3, Operand, true>(params, stream);
-  launch_channels<5, Operand, true>(params, stream);
+  with_network(params.problem.conv2.kernel_size, params.problem.input.channels, [&](auto kernel2, auto channels) {
+    // choose_forward has it for no other.
+    if constexpr (kernel2 > 1) launch<MmaNetwork<kernel2, channels, Operand, true>>(params, stream);
+  });
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 # cmake -DNAME= -DFROM= -DTO= -DTABLES= -P plant.cmake: copies the headers of csrc/ and all of csrc/cuda, and plants one fault.
+# Of the networks the copy has only the case's: a sixth of the compiler's time.
 cmake_minimum_required(VERSION 3.22)
 
 function(planted_fault name)
@@ -24,6 +25,7 @@ function(planted_fault name)
   string(REPLACE "${fault_OLD}" "${fault_NEW}" text "${text}")
   set_property(GLOBAL PROPERTY planted "${text}")
   set_property(GLOBAL PROPERTY planted_file "cuda/${fault_FILE}")
+  set_property(GLOBAL PROPERTY planted_case "${fault_CASE}")
 endfunction()
 
 foreach(table IN LISTS TABLES)
@@ -35,17 +37,50 @@ if(NOT planted_file)
   message(FATAL_ERROR "planted fault ${NAME}: no table has it")
 endif()
 
+# Writes a file, unless it is what it would become: then it keeps its time, and is not compiled again.
+function(write_if_different path text)
+  set(old "")
+  if(EXISTS ${path})
+    file(READ ${path} old)
+  endif()
+  if(NOT text STREQUAL old)
+    file(WRITE ${path} "${text}")
+  endif()
+endfunction()
+
+set(networks cuda/networks.cuh)
 file(MAKE_DIRECTORY ${TO}/cuda)
 file(GLOB files RELATIVE ${FROM} ${FROM}/*.h ${FROM}/cuda/*)
+list(REMOVE_ITEM files ${planted_file} ${networks})
 foreach(file IN LISTS files)
-  if(NOT file STREQUAL planted_file)
-    file(COPY_FILE ${FROM}/${file} ${TO}/${file} ONLY_IF_DIFFERENT)
-  endif()
+  file(COPY_FILE ${FROM}/${file} ${TO}/${file} ONLY_IF_DIFFERENT)
 endforeach()
-set(old "")
-if(EXISTS ${TO}/${planted_file})
-  file(READ ${TO}/${planted_file} old)
+write_if_different(${TO}/${planted_file} "${planted}")
+
+get_property(case GLOBAL PROPERTY planted_case)
+string(REGEX MATCH "^([135]),([13])," matched "${case}")
+if(NOT matched)
+  message(FATAL_ERROR "planted fault ${NAME}: CASE must begin with conv2's kernel size and the channels, got ${case}")
 endif()
-if(NOT planted STREQUAL old)
-  file(WRITE ${TO}/${planted_file} "${planted}")
-endif()
+write_if_different(${TO}/${networks} "#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace srcnn::cuda {
+
+template <int kValue>
+using Constant = std::integral_constant<int, kValue>;
+
+template <class Call>
+void with_kernel2(int, const Call& call) {
+  call(Constant<${CMAKE_MATCH_1}>{});
+}
+
+template <class Call>
+void with_network(int, int64_t, const Call& call) {
+  call(Constant<${CMAKE_MATCH_1}>{}, Constant<${CMAKE_MATCH_2}>{});
+}
+
+}  // namespace srcnn::cuda
+")
