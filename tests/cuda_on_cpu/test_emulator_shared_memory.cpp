@@ -154,19 +154,26 @@ TEST_CASE("more than 48 KiB of shared memory must be asked for") {
 
 TEST_CASE("the imaginary GPU") {
   const RestoreGpu restore;
-  const auto attribute = [](cudaDeviceAttr which) {
+  const auto current = [] {
+    int device = -1;
+    REQUIRE(cudaGetDevice(&device) == cudaSuccess);
+    return device;
+  };
+  const auto attribute = [&](cudaDeviceAttr which) {
     int value = -1;
-    REQUIRE(cudaDeviceGetAttribute(&value, which, 0) == cudaSuccess);
+    REQUIRE(cudaDeviceGetAttribute(&value, which, current()) == cudaSuccess);
     return value;
   };
+  const int before = current();
   gpu() = cuda_on_cpu::gpu_of(86);
   gpu().multiprocessors = 3;
+  CHECK(current() != before);  // what is known of one GPU is not taken for another's
   CHECK(attribute(cudaDevAttrMultiProcessorCount) == 3);
   CHECK(attribute(cudaDevAttrComputeCapabilityMajor) == 8);
   CHECK(attribute(cudaDevAttrComputeCapabilityMinor) == 6);
   CHECK(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin) == 101376);
   int value = 0;
-  CHECK(cudaDeviceGetAttribute(&value, cudaDevAttrWarpSize, 1) == cudaErrorInvalidDevice);
+  CHECK(cudaDeviceGetAttribute(&value, cudaDevAttrWarpSize, before) == cudaErrorInvalidDevice);
   CHECK(cudaGetLastError() == cudaErrorInvalidDevice);
   CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&value, other_kernel, 256, 0) == cudaSuccess);
   CHECK(value == 6);

@@ -1,6 +1,7 @@
 // The host's side: the imaginary GPU, launches and their limits, errors.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -8,6 +9,7 @@
 #include <numeric>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "block.h"
 
@@ -163,13 +165,23 @@ const char* cudaGetErrorString(cudaError_t error) {
   return "unrecognized error code";
 }
 
+// Every imaginary GPU that gpu() has been is a device with a number of its own: callers may remember what they know of one.
+static int current_device() {
+  static std::vector<cuda_on_cpu::Gpu> devices;
+  const std::lock_guard lock(cuda_on_cpu::mutex);
+  const auto known = std::find(devices.begin(), devices.end(), cuda_on_cpu::gpu());
+  const auto device = known - devices.begin();
+  if (known == devices.end()) devices.push_back(cuda_on_cpu::gpu());
+  return static_cast<int>(device);
+}
+
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current_device();
   return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-  if (device != 0) return cuda_on_cpu::fail(cudaErrorInvalidDevice);
+  if (device != current_device()) return cuda_on_cpu::fail(cudaErrorInvalidDevice);
   switch (attribute) {
     case cudaDevAttrMaxThreadsPerBlock:
       *value = 1024;

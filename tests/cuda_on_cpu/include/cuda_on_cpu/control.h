@@ -39,6 +39,8 @@ struct Gpu {
   int threads_per_multiprocessor = 2048;
   int blocks_per_multiprocessor = 32;
   int l2_bytes = 50 * 1024 * 1024;
+
+  bool operator==(const Gpu&) const = default;
 };
 Gpu& gpu();
 
