@@ -6,7 +6,7 @@
 #   scripts/gpu_check.sh [STEP...]    steps: build tests sanitizer bench training kernels more_sanitizer profile (default: all)
 #
 # A step that fails stops neither the others nor what they have written; the exit status and the last lines tell of it. Planned
-# for 16 cores and one GPU: build 150 s, tests 90 s, sanitizer 60 s, benchmarks 230 s (training steps 90 s and each kernel 45 s
+# for 16 cores and one GPU: build 150 s, tests 90 s, sanitizer 60 s, benchmarks 230 s (training steps 90 s and each kernel 65 s
 # of these); where those before it take less, the benchmark takes more, and what comes after the kernels (more_sanitizer,
 # profile) what is left.
 #
@@ -21,7 +21,7 @@ total=${SRCNN_FUSED_CHECK_SECONDS:-530}
 results=${OUT:-$root/build/gpu_check}
 all_steps=(build tests sanitizer bench training kernels more_sanitizer profile)
 # What is kept for steps to come.
-training_seconds=90 kernels_seconds=45
+training_seconds=90 kernels_seconds=65 backward_seconds=20
 steps=("$@")
 export PYTHONUNBUFFERED=1 SRCNN_FUSED_REQUIRE_EXTENSION=1 SRCNN_FUSED_REQUIRE_CUDA=1
 MAX_JOBS=${MAX_JOBS:-$(nproc)}
@@ -205,7 +205,10 @@ if wanted training; then
   bench "training steps" $reserve bench.gpu.train "training-$gpu"
 fi
 if wanted kernels; then
-  bench "each kernel" 0 bench.gpu "$gpu-kernels" --peers fused --kernels fma tf32x3 tf32 mma wgmma --shape 1920x1080 --rounds 5
+  bench "each kernel" $backward_seconds bench.gpu "$gpu-kernels" --peers fused --kernels fma tf32x3 tf32 mma wgmma \
+    --shape 1920x1080 --rounds 5
+  bench "each backward" 0 bench.gpu.train "training-$gpu-kernels" --peers fused --kernels fma mma --batch 16x256 \
+    --precision float16 --rounds 5
 fi
 if wanted more_sanitizer; then
   for tool in synccheck initcheck; do

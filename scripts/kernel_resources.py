@@ -30,7 +30,9 @@ REGISTER_UNIT = 8
 
 HOT = re.compile(r"srcnn_forward|srcnn_backward")  # per pixel: must keep everything in registers
 
-SMALL = re.compile(r"pack_weights2|srcnn_backward_(pack|sum)_kernel")  # of weights, not pixels
+SMALL = re.compile(
+    r"pack_weights2|srcnn_backward_(pack|sum|mma_pack)_kernel"
+)  # of weights, not pixels
 
 # C++ type -> the user's name for it
 TYPES = {"float": "float32", "srcnn::Half": "float16", "srcnn::BFloat16": "bfloat16"}
@@ -81,6 +83,9 @@ def readable(name: str) -> str:
     match = re.search(r"(\w+)_kernel<(?:srcnn::cuda::MmaNetwork<)?(\d), (\d), (.*?)> ?>?\(", name)
     if backward := re.search(r"(srcnn_backward_fma)_kernel<(\d)>", name):
         return f"{backward[1]}, 9-{backward[2]}-5"
+    network = r"(srcnn_backward_mma)_kernel<.*BackwardMmaNetwork<(\d), (srcnn::\w+)>"
+    if backward := re.search(network, name):
+        return f"{backward[1]}, 9-{backward[2]}-5, {TYPES[backward[3]]}"
     if match is None:
         return re.sub(r"^void |\(anonymous namespace\)::|\(.*$", "", name)
     kernel, kernel2, channels, others = match.groups()

@@ -1,6 +1,7 @@
 """The GPU benchmark of training steps, run on the CPU in the GPU's place."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from bench.gpu import train as program
 from bench.gpu import training as gpu_training
 from bench.gpu.cases import PRECISIONS
 from bench.gpu.device import HostDevice
+from bench.gpu.peers import KERNEL_VARIABLE
 from bench.gpu.training import CONTENDERS, LOSS_SCALE, Contender, GpuStep, begin_step
 from srcnn_fused.benchmark.cases import WrongOutput
 
@@ -109,6 +111,27 @@ def test_wrong_gradients_are_not_timed_and_ours_alone_decide_the_exit_status(
     assert "eager wrong (" in capsys.readouterr().out
     monkeypatch.setitem(CONTENDERS, "fused", Contender(faulty))
     assert run(tmp_path, *options, "--peers", "fused")[0] == 1
+
+
+def test_kernels_are_forced_during_their_own_steps(tmp_path, monkeypatch):
+    seen = set()
+
+    def spy(network):
+        trained = training.eager(network)
+
+        def forward(x):
+            seen.add(os.environ.get(KERNEL_VARIABLE))
+            return trained.forward(x)
+
+        return training.Trained(forward, trained.parameters)
+
+    monkeypatch.delenv(KERNEL_VARIABLE, raising=False)
+    monkeypatch.setitem(training.CONTENDERS, "fused", spy)
+    options = ("--batch", "2x9", "--network", "9-1-5", "--precision", "float32")
+    status, result = run(tmp_path, *options, "--peers", "fused", "--kernels", "fma")
+    assert status == 0
+    assert seen == {None, "fma"}
+    assert by_name(result["cases"][0])["fused:fma"]["status"] == "ok"
 
 
 def test_what_there_is_no_time_for_is_skipped(tmp_path):

@@ -148,6 +148,15 @@ def test_the_backward_is_named_by_its_network(resources: ModuleType) -> None:
     assert resources.readable(f"void {kernel}(srcnn::cuda::BackwardParams)") == (
         "srcnn_backward_fma, 9-3-5"
     )
+    space = "srcnn::cuda::(anonymous namespace)::"
+    kernel = f"{space}srcnn_backward_mma_kernel<{space}BackwardMmaNetwork<5, srcnn::BFloat16> >"
+    name = resources.readable(f"void {kernel}(srcnn::cuda::BackwardMmaParams<srcnn::BFloat16>)")
+    assert name == "srcnn_backward_mma, 9-5-5, bfloat16"
+    assert [sm for sm in ("75", "80", "90a", "120") if resources.runs_on(name, sm)] == [
+        "80",
+        "90a",
+        "120",
+    ]
 
 
 def test_a_log_without_the_report_is_an_error(resources: ModuleType) -> None:

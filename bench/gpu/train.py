@@ -19,7 +19,7 @@ from ..train import parse_batch
 from . import command, report
 from .measure import Budget
 from .running import Run
-from .training import COMPILED, CONTENDERS, begin_step, plan
+from .training import COMPILED, CONTENDERS, begin_step, forced, plan
 
 BATCHES = ((16, 256), (16, 33))
 
@@ -35,6 +35,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="BATCHxSIDE",
         help="images and their side (default: 16x256 16x33)",
     )
+    parser.add_argument(
+        "--kernels",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="also the fused op with SRCNN_FUSED_CUDA_KERNEL at each of these (fma, mma)",
+    )
     command.add_options(parser, CONTENDERS, budget=300)
     return parser
 
@@ -46,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     device = command.checked_device(parser, args)
     torch.manual_seed(0)
     contenders = {name: CONTENDERS[name] for name in args.peers if name not in COMPILED}
+    contenders |= {f"fused:{name}": forced(name) for name in args.kernels}
     compiled = {name: CONTENDERS[name] for name in args.peers if name in COMPILED}
     cases = plan(args.batch, args.network, args.precision)
     first = plan(args.batch[:1], args.network, args.precision)

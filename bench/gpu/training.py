@@ -12,20 +12,21 @@ import contextlib
 import copy
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..environment import overridden
 from ..training import CONTENDERS as STEPS
 from ..training import Reference, Trained, TrainingCase
 from .cases import PRECISIONS, Precision
 from .device import Device
 from .measure import Prepare, Runner, paced
-from .peers import as_channels_last
+from .peers import KERNEL_VARIABLE, as_channels_last
 from .report import step_precision_title
 
 # By how much a gradient may differ from float64's of the rounded weights and images, relative to
@@ -137,10 +138,11 @@ class Contender:
 
     make: Callable[[nn.Sequential, TryStep], Trained]
     expected_seconds: float = 2.0  # to build it, as long as no case has shown better
+    environment: Mapping[str, str] = field(default_factory=dict)  # during its calls
 
     def active(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing is set during its calls."""
-        return contextlib.nullcontext()
+        """Its environment variables, as long as it lasts."""
+        return overridden(self.environment)
 
 
 CONTENDERS: dict[str, Contender] = {
@@ -150,6 +152,13 @@ CONTENDERS: dict[str, Contender] = {
     "compile": Contender(lambda network, _: STEPS["compile"](network), expected_seconds=20),
 }
 COMPILED = ("compile",)
+
+
+def forced(kernel: str) -> Contender:
+    """The fused op, made to take one of its kernels in the forward and, where it has it, back."""
+    return Contender(
+        lambda network, _: STEPS["fused"](network), environment={KERNEL_VARIABLE: kernel}
+    )
 
 
 def begin_step(case: GpuStep, device: Device) -> Prepare:

@@ -1,12 +1,17 @@
 // The host side of the fused backward, and the small kernels around it:
 //
-//   pack       weights -> floats in the order in which the fused kernel reads them
-//   fused      (backward_fma.cu) the gradient of the (enlarged) input, and each block's sums for those of weights and biases
-//   sum        the blocks' sums -> gradients, block after block: no atomics, the same bits every time
-//   adjoint    (bicubic_adjoint.cu) where the input is enlarged: its gradient from that of the enlarged one, columns, then rows
+//   pack       weights -> the order in which the fused kernel reads them; the FMA kernel's as floats, here
+//   fused      (backward_fma.cu, or for 16 bits on tensor cores backward_mma.cuh) the gradient of the (enlarged) input, and
+//   each block's sums for those of weights and biases sum        the blocks' sums -> gradients, block after block: no atomics,
+//   the same bits every time adjoint    (bicubic_adjoint.cu) where the input is enlarged: its gradient from that of the
+//   enlarged one, columns, then rows
+#include <cstdlib>
+#include <string>
+#include <type_traits>
 #include <utility>
 
 #include "backward.h"
+#include "backward_choose.h"
 #include "backward_launch.cuh"
 #include "kernels.h"
 #include "platform.cuh"
@@ -80,28 +85,38 @@ struct Gradient {
 
 template <class T>
 __device__ Gradient<T> element_of(const SumParams<T>& p, int i) {
-  const int taps1 = p.channels * kKernel1 * kKernel1, taps2 = p.kernel2 * p.kernel2;
+  const int c = p.channels, taps1 = c * kKernel1 * kKernel1, taps2 = p.kernel2 * p.kernel2;
+  const BackwardPartials& from = p.at;
   const auto at = [](T* gradient, int index) { return gradient == nullptr ? nullptr : gradient + index; };
   if (i < taps1 * kWidth1) {
     const int o = i % kWidth1, tap = i / kWidth1;
-    return {p.at.weight1 + i, kBackwardSplits, taps1 * kWidth1, at(p.grad1.weight, o * taps1 + tap)};
+    const int place = from.tiles ? tile_sum_at(o, tap, tap_tiles1(c)) : i;
+    return {from.weight1 + place, from.splits1, from.tiles ? sum1_floats(c) : taps1 * kWidth1,
+            at(p.grad1.weight, o * taps1 + tap)};
   }
   i -= taps1 * kWidth1;
   if (i < taps2 * kWidth1 * kWidth2) {
-    const int in = i % kWidth1, place = i / kWidth1, o = place % kWidth2, tap = place / kWidth2;
-    return {p.at.weight2 + i, kBackwardSplits, taps2 * kWidth1 * kWidth2, at(p.grad2.weight, (o * kWidth1 + in) * taps2 + tap)};
+    const int in = i % kWidth1, o = i / kWidth1 % kWidth2, tap = i / (kWidth1 * kWidth2);
+    const int place = from.tiles ? tap * (16 * kTileSum) + tile_sum_at(o, in, kWidth1 / 8) : i;
+    return {from.weight2 + place, from.splits2, taps2 * kWidth1 * kWidth2,
+            at(p.grad2.weight, (o * kWidth1 + in) * taps2 + tap)};
   }
   i -= taps2 * kWidth1 * kWidth2;
-  if (i < p.channels * kTaps3 * kWidth2) {
-    const int in = i % kWidth2, place = i / kWidth2, o = place / kTaps3, tap = place - o * kTaps3;
-    return {p.at.weight3 + i, 1, 0, at(p.grad3.weight, (o * kWidth2 + in) * kTaps3 + tap)};
+  if (i < c * kTaps3 * kWidth2) {
+    const int in = i % kWidth2, all = i / kWidth2, o = all / kTaps3, tap = all - o * kTaps3;
+    const int place = from.tiles ? tile_sum_at(o * kPatchTaps + tap, in, kWidth2 / 8) : i;
+    return {from.weight3 + place, from.splits3, from.tiles ? sum3_floats(c) : c * kTaps3 * kWidth2,
+            at(p.grad3.weight, (o * kWidth2 + in) * kTaps3 + tap)};
   }
-  i -= p.channels * kTaps3 * kWidth2;
-  if (i < kWidth1) return {p.at.bias1 + i, 1, 0, at(p.grad1.bias, i)};
+  i -= c * kTaps3 * kWidth2;
+  if (i < kWidth1) return {from.bias1 + (from.tiles ? tile_sum_at(i, 0, 1) : i), 1, 0, at(p.grad1.bias, i)};
   i -= kWidth1;
-  if (i < kWidth2) return {p.at.bias2 + i, 1, 0, at(p.grad2.bias, i)};
+  if (i < kWidth2) {
+    const int splits = from.tiles ? from.splits2 : 1;
+    return {from.bias2 + (from.tiles ? tile_sum_at(i, 0, 1) : i), splits, kBias2Floats, at(p.grad2.bias, i)};
+  }
   i -= kWidth2;
-  return {p.at.bias3 + i, 1, 0, i < p.channels ? at(p.grad3.bias, i) : nullptr};
+  return {from.bias3 + i, from.bias3_splits, c, i < c ? at(p.grad3.bias, i) : nullptr};
 }
 
 int sum_elements(int channels, int kernel2) {
@@ -131,24 +146,31 @@ __global__ void __launch_bounds__(kSumLanes* kSumParts) srcnn_backward_sum_kerne
 // ------------------------------------------------------------------------------------------------------ the host's part
 
 struct Plan {
-  BackwardConfig config;
-  ForwardTiling tiling;
+  BackwardPlan choice;
   BackwardWorkspace workspace;
 };
 
+// What a plan depends on.
+struct PlanKey {
+  BackwardShape shape;
+  Element element;
+  std::string forced;
+  int device;
+  bool operator==(const PlanKey&) const = default;
+};
+
 // Choosing takes as long as a small image; most calls are like the one before.
-const Plan& plan_of(const BackwardShape& shape) {
-  thread_local std::pair<BackwardShape, int> last{};
+const Plan& plan_of(const BackwardShape& shape, Element element) {
+  thread_local PlanKey last{};
   thread_local Plan plan;
+  const char* forced = std::getenv("SRCNN_FUSED_CUDA_KERNEL");
   int device = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
-  std::pair<BackwardShape, int> key{shape, device};
+  PlanKey key{shape, element, forced != nullptr && *forced != '\0' ? forced : "auto", device};
   if (!(key == last)) {
-    const DeviceLimits limits = current_device_limits();
-    plan.config = choose_backward_config(shape, limits);
-    plan.tiling = tile_backward(shape, plan.config, limits);
-    plan.workspace = lay_out_workspace(shape, plan.tiling.blocks);
-    last = key;
+    plan.choice = choose_backward(shape, element, key.forced, current_device_limits());
+    plan.workspace = lay_out_workspace(shape, plan.choice.kernel, plan.choice.tiling.blocks);
+    last = std::move(key);
   }
   return plan;
 }
@@ -168,43 +190,54 @@ ImageView<float> floats(float* data, int64_t n, int64_t c, int64_t h, int64_t w)
 
 template <class T>
 size_t srcnn_backward_workspace(const BackwardProblemOf<T>& problem) {
-  return static_cast<size_t>(plan_of(shape_of(problem)).workspace.size) * sizeof(float);
+  return static_cast<size_t>(plan_of(shape_of(problem), kElementOf<T>).workspace.size) * sizeof(float);
 }
 
 template <class T>
 void srcnn_backward(const BackwardProblemOf<T>& problem, void* workspace, void* stream) {
   const BackwardShape shape = shape_of(problem);
-  const Plan& plan = plan_of(shape);
+  const Plan& plan = plan_of(shape, kElementOf<T>);
   const BackwardWorkspace& at = plan.workspace;
+  const ForwardTiling& tiling = plan.choice.tiling;
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
   auto* const memory = static_cast<float*>(workspace);
   const int64_t n = shape.batch, c = shape.channels, height = problem.input.height;
   const bool through_bicubic = shape.wanted.input && shape.scale > 1;
 
-  if (plan.tiling.blocks > 0) {
-    const PackParams<T> pack{problem.conv1, problem.conv2, problem.conv3, at.weights, memory};
-    SRCNN_LAUNCH(srcnn_backward_pack_kernel<T>, (at.weights.size + kPackThreads - 1) / kPackThreads, kPackThreads, 0,
-                 cuda_stream, pack);
-    check(cudaGetLastError(), "srcnn_backward_pack_kernel");
-
-    BackwardParams params{untyped<const void>(problem.grad_output),
-                          untyped<const void>(problem.input),
-                          untyped<void>(problem.grad_input),
-                          kElementOf<T>,
-                          through_bicubic,
-                          shape.scale,
-                          problem.bicubic,
-                          problem.padding,
-                          shape.wanted,
-                          memory,
-                          memory + at.partials_at,
-                          at.weights,
-                          at.partials,
-                          plan.config,
-                          plan.tiling};
+  if (tiling.blocks > 0) {
     const ImageView<float> enlarged = floats(memory + at.enlarged_at, n, c, shape.height, shape.width);
-    if (through_bicubic) params.grad_input = untyped<void>(enlarged);
-    launch_srcnn_backward_fma(params, shape.kernel2, cuda_stream);
+    const ImageView<void> grad_input = through_bicubic ? untyped<void>(enlarged) : untyped<void>(problem.grad_input);
+    if (plan.choice.kernel == BackwardKernel::kFma) {
+      const PackParams<T> pack{problem.conv1, problem.conv2, problem.conv3, at.weights, memory};
+      SRCNN_LAUNCH(srcnn_backward_pack_kernel<T>, (at.weights.size + kPackThreads - 1) / kPackThreads, kPackThreads, 0,
+                   cuda_stream, pack);
+      check(cudaGetLastError(), "srcnn_backward_pack_kernel");
+      const BackwardParams params{untyped<const void>(problem.grad_output),
+                                  untyped<const void>(problem.input),
+                                  grad_input,
+                                  kElementOf<T>,
+                                  through_bicubic,
+                                  shape.scale,
+                                  problem.bicubic,
+                                  problem.padding,
+                                  shape.wanted,
+                                  memory,
+                                  memory + at.partials_at,
+                                  at.weights,
+                                  at.partials,
+                                  plan.choice.fma,
+                                  tiling};
+      launch_srcnn_backward_fma(params, shape.kernel2, cuda_stream);
+    } else if constexpr (!std::is_same_v<T, float>) {
+      const BackwardMmaParams<T> params{
+          problem,      grad_input,  through_bicubic, shape.wanted, memory, memory + at.partials_at,
+          at.fragments, at.partials, plan.choice.mma, tiling};
+      if constexpr (std::is_same_v<T, Half>) {
+        launch_srcnn_backward_mma_f16(params, cuda_stream);
+      } else {
+        launch_srcnn_backward_mma_bf16(params, cuda_stream);
+      }
+    }
 
     if (through_bicubic) {
       const ImageView<float> rows = floats(memory + at.rows_at, n, c, height, shape.width);
@@ -217,8 +250,8 @@ void srcnn_backward(const BackwardProblemOf<T>& problem, void* workspace, void* 
     }
   }
   if (at.partials.size > 0) {
-    const SumParams<T> sum{memory + at.partials_at, at.partials,   plan.tiling.blocks, shape.channels,
-                           shape.kernel2,           problem.grad1, problem.grad2,      problem.grad3};
+    const SumParams<T> sum{memory + at.partials_at, at.partials,   tiling.blocks, shape.channels,
+                           shape.kernel2,           problem.grad1, problem.grad2, problem.grad3};
     const int blocks = (sum_elements(shape.channels, shape.kernel2) + kSumLanes - 1) / kSumLanes;
     SRCNN_LAUNCH(srcnn_backward_sum_kernel<T>, blocks, kSumLanes * kSumParts, kSumLanes * kSumParts * sizeof(float),
                  cuda_stream, sum);

@@ -13,8 +13,9 @@ namespace srcnn::cuda {
 
 // ------------------------------------------------------------------------------------------------------ for the layer above
 
-// All on the current device; they throw std::runtime_error where the CUDA runtime reports an error or the device is too small.
-// Instantiated for float, Half and BFloat16; products and sums are float.
+// All on the current device; they throw std::runtime_error where the CUDA runtime reports an error, the device is too small or
+// SRCNN_FUSED_CUDA_KERNEL asks for a kernel that cannot do it. Instantiated for float, Half and BFloat16; sums are float, and
+// so are products, but for those of 16-bit numbers on tensor cores.
 
 // Bytes of device memory that srcnn_backward needs for itself: constant, but for the gradient of the enlarged image where that
 // of a smaller input is wanted.
@@ -32,6 +33,11 @@ inline constexpr int kBackwardThreads = 288;  // 9 warps: conv1's 9 rows of taps
 inline constexpr int kBackwardBlocks = 2;     // of a multiprocessor, as far as registers go
 inline constexpr int kBackwardSplits = 2;  // parts of a step's rows whose weight gradients are summed by threads of their own
 inline constexpr int kReach1 = kKernel1 / 2, kReach3 = kKernel3 / 2;
+
+enum class BackwardKernel {
+  kFma,  // exact fp32 products, any GPU, any element type
+  kMma,  // tensor cores, 16-bit products of 16-bit images
+};
 
 // Which gradients are asked for.
 struct BackwardWanted {
@@ -108,22 +114,33 @@ struct BackwardWeights {
   int size;
 };
 
-// One block's sums, which it alone adds to: for weights one after another for each split.
+// The same for tensor cores: fragments of mma's B in 16 bits, [step][pair of tiles][lane]; `back` those of the convolution that
+// takes a gradient back. Then conv1's and conv2's biases as floats.
+struct BackwardMmaWeights {
+  int weight1, weight2, back1, back2, back3, bias;  // offsets in floats
+  int size;
+};
+
+// One block's sums, which it alone adds to. Those of different shares of the pixels (`splits`) lie one after another, each of
+// `..._size` floats: [taps of all inputs][outputs], or tiles of mma.
 struct BackwardPartials {
   int weight1, weight2, weight3, bias1, bias2, bias3;  // offsets in floats
+  int splits1, splits2, splits3, bias3_splits;
+  bool tiles;
   int size;
 };
 
 // Offsets in floats.
 struct BackwardWorkspace {
-  BackwardWeights weights;
-  BackwardPartials partials;  // of the first block; the others follow
+  BackwardWeights weights;       // of the FMA kernel
+  BackwardMmaWeights fragments;  // or of the tensor cores'
+  BackwardPartials partials;     // of the first block; the others follow
   int64_t partials_at;
   int64_t enlarged_at;  // [N, c, H, W], the gradient of the enlarged image
   int64_t rows_at;      // [N, c, h, W], that of the rows of the input
   int64_t size;
 };
 
-BackwardWorkspace lay_out_workspace(const BackwardShape& shape, int blocks);
+BackwardWorkspace lay_out_workspace(const BackwardShape& shape, BackwardKernel kernel, int blocks);
 
 }  // namespace srcnn::cuda

@@ -5,6 +5,7 @@
 
 #include "backward.h"
 #include "backward_fma.h"
+#include "backward_mma.h"
 
 namespace srcnn::cuda {
 namespace {
@@ -154,34 +155,54 @@ ForwardTiling tile_backward(const BackwardShape& shape, const BackwardConfig& co
   return tile_images(shape.batch, shape.height, shape.width, config.strip_width, config.rows, halo_rows, workers);
 }
 
-BackwardWorkspace lay_out_workspace(const BackwardShape& shape, int blocks) {
-  const int c = shape.channels, taps2 = shape.kernel2 * shape.kernel2;
+BackwardWorkspace lay_out_workspace(const BackwardShape& shape, BackwardKernel kernel, int blocks) {
+  const int c = shape.channels, k = shape.kernel2, taps2 = k * k;
   const int size1 = kKernel1 * kKernel1 * c * kWidth1, size2 = taps2 * kWidth1 * kWidth2, size3 = c * kTaps3 * kWidth2;
+  const bool mma = kernel == BackwardKernel::kMma;
   BackwardWorkspace workspace{};
   const auto place = [](auto& size, auto& offset, auto floats) {
     offset = size;
     size += (floats + 3) / 4 * 4;  // whole float4s
   };
-  BackwardWeights& weights = workspace.weights;
-  place(weights.size, weights.weight1, size1);
-  place(weights.size, weights.weight2, size2);
-  place(weights.size, weights.transposed2, size2);
-  place(weights.size, weights.transposed3, size3);
-  place(weights.size, weights.bias, kWidth1 + kWidth2);
+  if (mma) {
+    const auto fragments = [](int steps, int columns) { return steps * kStepDepth * columns / 2; };  // in floats
+    BackwardMmaWeights& weights = workspace.fragments;
+    place(weights.size, weights.weight1, fragments(backward_steps1(c), kWidth1));
+    place(weights.size, weights.weight2, fragments(taps2 * kWidth1 / kStepDepth, kWidth2));
+    place(weights.size, weights.back1, fragments(c * kWidth1 / kStepDepth, 8 * kGivenTiles));
+    place(weights.size, weights.back2, fragments(taps2 * kWidth2 / kStepDepth, kWidth1));
+    place(weights.size, weights.back3, fragments(patch_taps(c) / kStepDepth, kWidth2));
+    place(weights.size, weights.bias, kWidth1 + kWidth2);
+  } else {
+    BackwardWeights& weights = workspace.weights;
+    place(weights.size, weights.weight1, size1);
+    place(weights.size, weights.weight2, size2);
+    place(weights.size, weights.transposed2, size2);
+    place(weights.size, weights.transposed3, size3);
+    place(weights.size, weights.bias, kWidth1 + kWidth2);
+  }
 
   BackwardPartials& partials = workspace.partials;
   const BackwardWanted& wanted = shape.wanted;
-  place(partials.size, partials.weight1, wanted.weight1 ? kBackwardSplits * size1 : 0);
-  place(partials.size, partials.weight2, wanted.weight2 ? kBackwardSplits * size2 : 0);
-  place(partials.size, partials.weight3, wanted.weight3 ? size3 : 0);
-  place(partials.size, partials.bias1, wanted.bias1 ? kWidth1 : 0);
-  place(partials.size, partials.bias2, wanted.bias2 ? kWidth2 : 0);
-  place(partials.size, partials.bias3, wanted.bias3 ? c : 0);
+  partials.tiles = mma;
+  partials.splits1 = mma ? 1 : kBackwardSplits;
+  partials.splits2 = mma ? sum2_splits(k) : kBackwardSplits;
+  partials.splits3 = mma ? kSum3Splits : 1;
+  partials.bias3_splits = mma ? backward_mma_threads(k) / 32 : 1;
+  // Tensor cores sum a bias with its weights.
+  const bool sum1 = wanted.weight1 || (mma && wanted.bias1), sum2 = wanted.weight2 || (mma && wanted.bias2);
+  const int bias1 = mma ? kBias1Floats : kWidth1, bias2 = mma ? partials.splits2 * kBias2Floats : kWidth2;
+  place(partials.size, partials.weight1, sum1 ? partials.splits1 * (mma ? sum1_floats(c) : size1) : 0);
+  place(partials.size, partials.weight2, sum2 ? partials.splits2 * (mma ? sum2_floats(k) : size2) : 0);
+  place(partials.size, partials.weight3, wanted.weight3 ? partials.splits3 * (mma ? sum3_floats(c) : size3) : 0);
+  place(partials.size, partials.bias1, wanted.bias1 ? bias1 : 0);
+  place(partials.size, partials.bias2, wanted.bias2 ? bias2 : 0);
+  place(partials.size, partials.bias3, wanted.bias3 ? partials.bias3_splits * c : 0);
 
   const bool through_bicubic = wanted.input && shape.scale > 1;
   const int64_t enlarged = through_bicubic ? shape.batch * c * shape.height * shape.width : 0;
   int64_t weights_at = 0;
-  place(workspace.size, weights_at, static_cast<int64_t>(weights.size));
+  place(workspace.size, weights_at, static_cast<int64_t>(mma ? workspace.fragments.size : workspace.weights.size));
   place(workspace.size, workspace.partials_at, static_cast<int64_t>(partials.size) * blocks);
   place(workspace.size, workspace.enlarged_at, enlarged);
   place(workspace.size, workspace.rows_at, enlarged / shape.scale);

@@ -16,15 +16,20 @@ struct Job {
 
 __device__ __forceinline__ float relu(float a) { return a < 0.0f ? 0.0f : a; }  // keeps NaN, as torch.relu does
 
+// Job number `index`: strip after strip, segment after segment, image after image.
+__device__ __forceinline__ Job job_at(const ForwardTiling& tiling, int64_t tiles, int strip_width, int height, int64_t index) {
+  const int tile = static_cast<int>(index % tiles);
+  const int y0 = tile / tiling.strips * tiling.segment_height;
+  return {index / tiles, tile % tiling.strips * strip_width, y0, min(height, y0 + tiling.segment_height)};
+}
+
 // make_strip(Job) for the block's share of the jobs.
 template <class MakeStrip>
 __device__ __forceinline__ void for_each_job(const ForwardTiling& tiling, int strip_width, int height,
                                              const MakeStrip& make_strip) {
   const int64_t tiles = static_cast<int64_t>(tiling.strips) * tiling.segments;
   for (int64_t index = blockIdx.x; index < tiling.jobs; index += gridDim.x) {
-    const int tile = static_cast<int>(index % tiles);
-    const int y0 = tile / tiling.strips * tiling.segment_height;
-    make_strip(Job{index / tiles, tile % tiling.strips * strip_width, y0, min(height, y0 + tiling.segment_height)});
+    make_strip(job_at(tiling, tiles, strip_width, height, index));
   }
 }
 

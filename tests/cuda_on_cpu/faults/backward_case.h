@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "../backward_16_bits.h"
 #include "cuda/backward.h"
 #include "forward_case.h"
 #include "samples_backward.h"
@@ -32,6 +33,18 @@ class Backward {
  private:
   samples::BackwardSample sample_;
   samples::Pixels input_, grad_output_;
+};
+
+// All gradients in half, by the kernel that is chosen for it: tensor cores.
+class BackwardHalf {
+ public:
+  explicit BackwardHalf(const Case& c)
+      : backward_({c.kernel2, c.channels, c.padding, c.scale, srcnn::Bicubic::kMatlab, c.batch, c.height, c.width}) {}
+
+  double error(const Case&) const { return backward_.error(backward_.run()); }
+
+ private:
+  samples::Backward16<srcnn::Half> backward_;
 };
 
 }  // namespace faults

@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "../backward_16_bits.h"
 #include "../sixteen_bits.h"
 #include "cuda/kernels.h"
 #include "samples.h"
@@ -17,7 +18,8 @@ namespace faults {
 
 struct Case {
   int kernel2, channels;
-  std::string type;  // float, tf32, half, bfloat16, or wgmma: half by that kernel; or backward: all gradients in float
+  std::string type;  // float, tf32, half, bfloat16, or wgmma: half by that kernel; or backward, backward_half: all gradients,
+                     // in float or half
   srcnn::Padding padding;
   int64_t scale, batch, height, width;  // of the input
   int compute_capability;
@@ -103,6 +105,7 @@ class Forward {
 
 // What rounding alone does to the random networks stays below; a fault is far above.
 inline double tolerance(const std::string& type) {
+  if (type == "backward_half") return samples::kTolerance16<srcnn::Half>;
   return type == "float" || type == "backward" ? samples::kTolerance : type == "bfloat16" ? 3e-2 : 4e-3;
 }
 

@@ -38,7 +38,7 @@ Case parse(const std::string& text) {
           number(8)};
 }
 
-template <class Run>  // Forward<T> or Backward
+template <class Run>  // Forward<T>, Backward or BackwardHalf
 int run(const Case& c, int seeds) {
   const Run run(c);
   int status = 0;
@@ -63,11 +63,12 @@ int run(const Case& c, int seeds) {
   // Of the tensor-core kernels blocks as large as they get, instead of many of one warp.
   if (c.type != "float") cuda_on_cpu::gpu().multiprocessors = 1;
   if (c.type == "backward") return run<faults::Backward>(c, seeds);
+  if (c.type == "backward_half") return run<faults::BackwardHalf>(c, seeds);
   if (c.type == "float" || c.type == "tf32") return run<faults::Forward<float>>(c, seeds);
   if (c.type == "wgmma") setenv("SRCNN_FUSED_CUDA_KERNEL", "wgmma", 1);
   if (c.type == "half" || c.type == "wgmma") return run<faults::Forward<srcnn::Half>>(c, seeds);
   if (c.type == "bfloat16") return run<faults::Forward<srcnn::BFloat16>>(c, seeds);
-  throw std::invalid_argument("type must be float, tf32, half, bfloat16, wgmma or backward, got " + c.type);
+  throw std::invalid_argument("type must be float, tf32, half, bfloat16, wgmma, backward or backward_half, got " + c.type);
 }
 
 // nothing, output, error, sanitizer, or how else the process ended.
