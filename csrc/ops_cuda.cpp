@@ -55,7 +55,7 @@ Tensor srcnn_forward_cuda(const Tensor& x, const Tensor& weight1, const Tensor& 
   });
 }
 
-// TF32 or not, products are those of floats: tensor cores have no backward here.
+// TF32 or not, products of float32 are exact; those of 16 bits may be tensor cores' (cuda/backward_choose.h).
 std::vector<Tensor> srcnn_backward_cuda(const Tensor& grad_output, const Tensor& x, const Tensor& weight1, const Tensor& bias1,
                                         const Tensor& weight2, const Tensor& bias2, const Tensor& weight3, const Tensor& bias3,
                                         int64_t scale, const std::string& bicubic, const std::string& padding_mode,

@@ -1,10 +1,10 @@
 // The host side of the fused backward, and the small kernels around it:
 //
-//   pack       weights -> the order in which the fused kernel reads them; the FMA kernel's as floats, here
-//   fused      (backward_fma.cu, or for 16 bits on tensor cores backward_mma.cuh) the gradient of the (enlarged) input, and
-//   each block's sums for those of weights and biases sum        the blocks' sums -> gradients, block after block: no atomics,
-//   the same bits every time adjoint    (bicubic_adjoint.cu) where the input is enlarged: its gradient from that of the
-//   enlarged one, columns, then rows
+//   pack      weights -> the order in which the fused kernel reads them; the FMA kernel's as floats, here
+//   fused     (backward_fma.cu, or for 16 bits on tensor cores backward_mma.cuh) the gradient of the (enlarged) input, and each
+//             block's sums for those of weights and biases
+//   sum       the blocks' sums -> gradients, block after block: no atomics, the same bits every time
+//   adjoint   (bicubic_adjoint.cu) where the input is enlarged: its gradient from that of the enlarged one, columns, then rows
 #include <cstdlib>
 #include <string>
 #include <type_traits>

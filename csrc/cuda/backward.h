@@ -121,8 +121,8 @@ struct BackwardMmaWeights {
   int size;
 };
 
-// One block's sums, which it alone adds to. Those of different shares of the pixels (`splits`) lie one after another, each of
-// `..._size` floats: [taps of all inputs][outputs], or tiles of mma.
+// One block's sums, which it alone adds to. Those of different shares of the pixels (`splits`) lie one after another, each
+// [taps of all inputs][outputs], or tiles of mma.
 struct BackwardPartials {
   int weight1, weight2, weight3, bias1, bias2, bias3;  // offsets in floats
   int splits1, splits2, splits3, bias3_splits;

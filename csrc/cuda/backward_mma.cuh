@@ -27,6 +27,7 @@
 #include "backward_launch.cuh"
 #include "backward_mma_input_sums.cuh"
 #include "backward_mma_weight_sums.cuh"
+#include "networks.cuh"
 
 namespace srcnn::cuda {
 namespace {
@@ -235,14 +236,7 @@ void launch(const BackwardMmaParams<T>& params, cudaStream_t stream) {
 
 template <class T>
 void launch_network(const BackwardMmaParams<T>& params, cudaStream_t stream) {
-  switch (params.problem.conv2.kernel_size) {
-    case 1:
-      return launch<1>(params, stream);
-    case 3:
-      return launch<3>(params, stream);
-    default:
-      return launch<5>(params, stream);
-  }
+  with_kernel2(params.problem.conv2.kernel_size, [&](auto kernel2) { launch<kernel2>(params, stream); });
 }
 
 }  // namespace

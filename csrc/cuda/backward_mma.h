@@ -12,8 +12,8 @@
 
 namespace srcnn::cuda {
 
-// Registers allow 128 (9-3-5: 168) a thread. Two blocks of 9-1-5 hide each other's barriers; the others' sums of weight2's
-// gradient pass through L2 step by step, and so a step is as large as one block's shared memory allows.
+// Registers allow 128 (9-3-5: 168) a thread. Two blocks of 9-1-5, where two fit, hide each other's barriers; the others' sums
+// of weight2's gradient pass through L2 step by step, and so a step is as large as one block's shared memory allows.
 SRCNN_HOST_DEVICE constexpr int backward_mma_threads(int kernel2) { return kernel2 == 1 ? 256 : kernel2 == 3 ? 384 : 512; }
 SRCNN_HOST_DEVICE constexpr int backward_mma_blocks(int kernel2) { return kernel2 == 1 ? 2 : 1; }
 
@@ -30,7 +30,6 @@ SRCNN_HOST_DEVICE constexpr int patch_taps(int channels) { return channels * kPa
 SRCNN_HOST_DEVICE constexpr int patch_pixel(int channels) { return patch_taps(channels) + 8; }
 
 inline constexpr int kTaps1 = kKernel1 * kKernel1;
-inline constexpr int kUnits1PerStep = kStepUnits;
 SRCNN_HOST_DEVICE constexpr int backward_steps1(int channels) { return conv1_steps(channels, 2); }
 
 // Sums of the weights' gradients, as tiles of mma: rows x columns.

@@ -8,8 +8,9 @@
 //   input        [row][channel][copy][column]   rows first - reach2 - 4 ..., columns x0 - halo0 ...
 //   grad_output  [row][channel][column]         rows first - 2 ...,          columns x0 - halo2 - 2 ...
 //   hidden1      [row][column][64 + 8]          rows first - reach2 ...,     columns x0 - halo1 ...
-//   hidden2      [row][column][32 + 8]          rows first - 2 reach2 ...,   columns x0 - halo2 ...; those above `first` are
-//   grad2 patches      [row][column][taps + 8]        rows first ...,              columns x0 - halo2 ...
+//   hidden2      [row][column][32 + 8]          rows first - 2 reach2 ...,   columns x0 - halo2 ...; those above `first` hold
+//                                               hidden2's gradient
+//   patches      [row][column][taps + 8]        rows first ...,              columns x0 - halo2 ...
 #pragma once
 
 #include "backward_mma.h"
@@ -109,7 +110,7 @@ __device__ __forceinline__ BackwardMmaBlock<Net> afresh(const BackwardMmaBlock<N
 // pairs of taps, 4-byte aligned. `taps` of weight1's B: pairs of pixels that begin in an even column.
 template <class Net>
 __device__ void tabulate_taps(const BackwardMmaBlock<Net>& b) {
-  const int stride = b.input_stride(), c = b.channels(), units = backward_steps1(c) * kUnits1PerStep;
+  const int stride = b.input_stride(), c = b.channels(), units = backward_steps1(c) * kStepUnits;
   constexpr int kRowUnits = row_units(2);
   const auto place = [&](int row, int kx, int parity) {    // row: of all channels
     const int shift = (parity + kx) % 2 ? stride - 1 : 0;  // into the copy that is shifted by one

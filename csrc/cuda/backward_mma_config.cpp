@@ -32,7 +32,7 @@ void lay_out(const BackwardShape& shape, Resident resident, int gap, BackwardMma
   };
   place(shared.step, kMmaStepBytes);
   place(shared.bias, (kWidth1 + kWidth2) * 4);
-  place(shared.units, 2 * backward_steps1(c) * kUnits1PerStep * 4);
+  place(shared.units, 2 * backward_steps1(c) * kStepUnits * 4);
   place(shared.taps, tap_tiles1(c) * 8 * 4);
   place(shared.zeros, kPixel2 * kBytes);
   place(shared.input, (rows + 2 * reach2 + 2 * kReach1) * c * 2 * backward_mma_input_stride(columns0) * kBytes);
@@ -107,7 +107,8 @@ bool choose_backward_mma_config(const BackwardShape& shape, const DeviceLimits& 
                                 ForwardTiling& tiling) {
   const BackwardWanted& wanted = shape.wanted;
   const bool sum1 = wanted.weight1 || wanted.bias1, sum2 = wanted.weight2 || wanted.bias2;
-  double best_cost = 0;
+  bool found = false;
+  double best_cost = 0;  // 0 for an empty batch, whatever the configuration
   for (const int strip_width : {16, 32, 48, 64, 80, 96, 128}) {
     if (strip_width > 16 && strip_width - 16 >= shape.width) break;  // a narrower one has room for all columns
     for (const int rows : {16, 12, 8, 6, 4, 3, 2, 1}) {
@@ -132,7 +133,8 @@ bool choose_backward_mma_config(const BackwardShape& shape, const DeviceLimits& 
         const int64_t halo_rows = 2 * (2 * (shape.kernel2 / 2) + candidate.input_halo);
         const ForwardTiling tiles = tile_images(shape.batch, shape.height, shape.width, strip_width, rows, halo_rows, workers);
         const double cost = step_cycles(shape, resident, candidate) / rows * candidate.blocks_per_sm * tiles.rows;
-        if (best_cost == 0 || cost < best_cost) {
+        if (!found || cost < best_cost) {
+          found = true;
           best_cost = cost;
           config = candidate;
           tiling = tiles;
@@ -140,7 +142,7 @@ bool choose_backward_mma_config(const BackwardShape& shape, const DeviceLimits& 
       }
     }
   }
-  return best_cost > 0;
+  return found;
 }
 
 }  // namespace srcnn::cuda

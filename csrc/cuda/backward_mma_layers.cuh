@@ -39,6 +39,7 @@ struct Targets {
       pixels[k / 2] |= static_cast<uint32_t>(target.pixel) << (k % 2 * 16);
       flags |= (target.inside ? 0x101u : 1u) << k;
     }
+    __syncwarp();  // mma is for a warp that has come together again
   }
   struct Target {
     int pixel;
@@ -57,6 +58,7 @@ __device__ __forceinline__ void for_each_pair(const Sums<kItemTiles, N>& sum, co
 #pragma unroll
     for (int j = 0; j < N; ++j) store(pixel, inside, j, sum[k / 2][j][k % 2 * 2], sum[k / 2][j][k % 2 * 2 + 1]);
   }
+  __syncwarp();  // as above, for the next item
 }
 
 // The sums where the feature is not zero, as 16 bits.
@@ -69,8 +71,8 @@ __device__ __forceinline__ uint32_t masked(uint32_t features, bool inside, float
 
 // ------------------------------------------------------------------------------------------------------ the forward, again
 
-// New rows of conv1 + ReLU. Rows outside the image are the edge row again or zero; so are
-// columns, but for replicate padding, see pad_hidden1.
+// New rows of conv1 + ReLU. Rows outside the image are the edge row again or zero; so are columns, but for replicate padding,
+// see pad_hidden1.
 template <class Net>
 __device__ void make_hidden1(const BackwardMmaBlock<Net>& b) {
   const MmaStep& step = b.step();
@@ -79,7 +81,7 @@ __device__ void make_hidden1(const BackwardMmaBlock<Net>& b) {
   const BackwardMmaShared& at = b.p.config.shared;
   const int columns = b.columns1(), count = rows.count() * columns, steps = backward_steps1(b.channels());
   const int y0 = step.first - Net::kReach2;  // of the first row in shared memory
-  const int* units = b.template at<int>(at.units) + b.g() % 2 * (steps * kUnits1PerStep) + b.t();
+  const int* units = b.template at<int>(at.units) + b.g() % 2 * (steps * kStepUnits) + b.t();
   for (int first = b.warp * kItemPositions; first < count; first += Net::kWarps * kItemPositions) {
     const typename Net::T* pixel[2 * kItemTiles];
 #pragma unroll
@@ -97,7 +99,7 @@ __device__ void make_hidden1(const BackwardMmaBlock<Net>& b) {
     const uint4* weight = b.fragments(b.p.weights_at.weight1);
 #pragma unroll 1
     for (int s = 0; s < steps; ++s, weight += kWidth1 / 16 * 32) {
-      const int low = units[s * kUnits1PerStep], high = units[s * kUnits1PerStep + 4];
+      const int low = units[s * kStepUnits], high = units[s * kStepUnits + 4];
       const auto word = [&](int k, int offset) { return *reinterpret_cast<const uint32_t*>(pixel[k] + offset); };
       typename Operand::A a[kItemTiles];
 #pragma unroll

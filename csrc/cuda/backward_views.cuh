@@ -1,4 +1,4 @@
-// What the blocks of both backward kernels share: views of images whose type is known at run time, and ranges of rows.
+// What the backward kernels share: views of images whose type is known at run time (the exact one alone), and ranges of rows.
 #pragma once
 
 #include "backward.h"

@@ -1,4 +1,4 @@
-// What the blocks of both forward kernels share: the persistent loop over the parts of the output, and small helpers.
+// What the blocks of all fused kernels share: the persistent loop over the parts of the output, and small helpers.
 #pragma once
 
 #include <initializer_list>

@@ -122,8 +122,8 @@ class Backward16 {
     return results;
   }
 
-  // The worst difference of any gradient that is wanted, relative to its largest value; infinite where only the result is NaN,
-  // where only the expected one is, or where one was written that is not wanted.
+  // The worst difference of any gradient that is wanted, relative to its largest finite value; infinite where the result or
+  // what is expected is not finite and they are not the same, or where one was written that is not wanted.
   double error(const Results& results, Wanted wanted = kEverything) const {
     double worst = 0;
     for (size_t i = 0; i < 7; ++i) {
@@ -134,8 +134,10 @@ class Backward16 {
         if (gap != (!is_wanted || j >= expected[i].size())) return INFINITY;
         if (gap) continue;
         const double got = to_float(results[i][j]), want = expected[i][j];
-        if (std::isnan(got) != std::isnan(want)) return INFINITY;
-        if (std::isnan(want) || got == want) continue;
+        if (!std::isfinite(got) || !std::isfinite(want)) {
+          if (got == want || (std::isnan(got) && std::isnan(want))) continue;
+          return INFINITY;
+        }
         largest = std::max(largest, std::abs(want));
         error = std::max(error, std::abs(got - want));
       }

@@ -177,6 +177,7 @@ TEST_CASE("any order of blocks and threads gives the same bits") {
 TEST_CASE("an empty batch has gradients of zero") {
   Backward16<Half> backward({3, 1, Padding::kZeros, 1, Bicubic::kMatlab, 1, 3, 4});
   for (auto& expected : backward.expected) std::fill(expected.begin(), expected.end(), 0.0);
+  CHECK(cuda::choose_backward({0, 1, 3, 1, 3, 4, {}}, cuda::Element::kHalf, "mma", device_of(90)).tiling.blocks == 0);
   CHECK(backward.error(backward.run(kWeights, false, 0), kWeights) == 0);
 }
 
