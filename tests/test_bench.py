@@ -203,3 +203,36 @@ def test_memory_of_the_fused_op_is_small():
     entry = memory.measure(Case("9-1-5", 1920, 1080), "fused", 2, None)
     assert entry["status"] == "ok", entry
     assert entry["extra_bytes"] < 64 << 20
+
+
+class SpinningThreads:
+    """Stands in for `time`, in a process whose threads run until `stop`."""
+
+    def __init__(self, stop):
+        self.now, self.used, self.stop = 0.0, 0.0, stop
+
+    def perf_counter(self):
+        return self.now
+
+    def process_time(self):
+        return self.used
+
+    def sleep(self, seconds):
+        self.used += 2 * max(0.0, min(self.stop, self.now + seconds) - self.now)
+        self.now += seconds
+
+
+@pytest.mark.parametrize("stop", [0.0, 0.001, 0.03, 0.11])
+def test_a_turn_begins_when_threads_of_the_turn_before_have_stopped_spinning(monkeypatch, stop):
+    clock = SpinningThreads(stop)
+    monkeypatch.setattr(measure, "time", clock)
+    began = []
+    measure.take_turn(lambda: (began.append(clock.now), clock.sleep(0.03)))
+    assert stop < began[0] <= stop + 0.03
+
+
+def test_threads_that_never_stop_are_not_waited_for_without_end(monkeypatch):
+    clock = SpinningThreads(float("inf"))
+    monkeypatch.setattr(measure, "time", clock)
+    measure._wait_for_rest()
+    assert 0.4 < clock.now < 0.6

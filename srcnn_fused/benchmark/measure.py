@@ -1,8 +1,8 @@
 """Builds contenders, checks what they give, and times them in turn, in one process.
 
 Every output is compared with float64 before anything is timed. Then, round after round and in a new
-order each time, every contender has its turn: a call that is not timed, which brings its weights
-back into the caches and outlasts the threads of others that still spin, and one that is.
+order each time, every contender has its turn: when the threads of the one before have stopped
+spinning, a call that is not timed, which brings its weights back into the caches, and one that is.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ OnStep = Callable[[str], None]
 
 # A turn of less than this would measure the clock; short calls are repeated within it.
 _SHORTEST_TURN = 0.02  # seconds
+
+# Threads of ONNX Runtime spin for up to a tenth of a second after a call, on processors that the
+# next contender needs: short calls took twice their time. So long a process has to be at rest
+# before a turn, and so long that is waited for.
+_REST = 0.02
+_LONGEST_WAIT = 0.5
 
 
 def _say_nothing(_: str) -> None:
@@ -102,8 +108,19 @@ def measure_case(
     return case.describe() | {"contenders": entries}, times
 
 
+def _wait_for_rest() -> None:
+    """Returns when no thread of this process has run for a while, or none of them ever stops."""
+    begin = quiet_since = time.perf_counter()
+    while (now := time.perf_counter()) < min(quiet_since + _REST, begin + _LONGEST_WAIT):
+        used = time.process_time()
+        time.sleep(0.004)
+        if time.process_time() - used > 0.1 * (time.perf_counter() - now):
+            quiet_since = time.perf_counter()
+
+
 def take_turn(call: Callable[..., object], *arguments: Any) -> float:
-    """Seconds of one call, after one that is not timed."""
+    """Seconds of one call, after one that is not timed, in a process that was at rest."""
+    _wait_for_rest()
     start = time.perf_counter()
     call(*arguments)
     calls = math.ceil(_SHORTEST_TURN / max(time.perf_counter() - start, 1e-9))
