@@ -117,14 +117,14 @@ __attribute__((noinline)) void tile_output_gradients(const float* const* rows, c
         Vec dy[kTile];
         SRCNN_UNROLL
         for (int r = 0; r < kTile; ++r) dy[r] = S::load(from[r][i] + c);
-        transform_output_gradient<S, W>(dy, half[i]);
+        evaluate<S, W>(dy, half[i]);
       }
       SRCNN_UNROLL
       for (int q = 0; q < n; ++q) {
         Vec dy[kTile], points[n];
         SRCNN_UNROLL
         for (int i = 0; i < kTile; ++i) dy[i] = half[i][q];
-        transform_output_gradient<S, W>(dy, points);
+        evaluate<S, W>(dy, points);
         SRCNN_UNROLL
         for (int p = 0; p < n; ++p) S::store(out + (p * n + q) * point_stride + c, points[p]);
       }

@@ -19,6 +19,7 @@ struct ExtensionVector {
     std::memcpy(&a, p, sizeof a);
     return a;
   }
+  static SRCNN_INLINE Vec held(Vec a) { return a; }
   static SRCNN_INLINE void store(float* p, Vec a) { std::memcpy(p, &a, sizeof a); }
   static SRCNN_INLINE Vec mul(Vec a, Vec b) { return a * b; }
   static SRCNN_INLINE Vec add(Vec a, Vec b) { return a + b; }

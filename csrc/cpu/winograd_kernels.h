@@ -6,15 +6,16 @@
 // and ReLU):
 //   conv1            5184 -> 1296 + 58; 530       conv2 of 9-3-5  18432 -> 4608 + 560; 260
 //   conv2 of 9-1-5   2048                         conv2 of 9-5-5  51200 -> 8192 + 1300; 450
-//   conv3             800
+//   conv3             800 -> 320 + 120; 10
 // All of it runs from L1 and L2: memory sees the input once and the output once, 8 bytes a pixel. The products bound it,
-// conv1's inverse transform next (docs/cpu_kernels.md has the measurements).
+// conv1's inverse transform next (docs/cpu_kernels.md has the measurements). conv3 is in winograd_conv3.h.
 #pragma once
 
 #include <cstdint>
 
 #include "../srcnn.h"
 #include "target.h"
+#include "winograd_conv3.h"
 #include "winograd_tile.h"
 
 namespace srcnn::cpu {
@@ -29,7 +30,7 @@ SRCNN_INLINE void add_products(const float* x, int64_t x_stride, int64_t v_strid
   for (int k = 0; k < terms; ++k, x += x_stride, weight += C) {
     Vec in[V];
     SRCNN_UNROLL
-    for (int v = 0; v < V; ++v) in[v] = S::load(x + v * v_stride);
+    for (int v = 0; v < V; ++v) in[v] = S::held(S::load(x + v * v_stride));
     SRCNN_UNROLL
     for (int c = 0; c < C; ++c) {
       const Vec w = S::set1(weight[c]);
@@ -57,32 +58,6 @@ __attribute__((noinline)) void multiply_tiles(const float* tiles, const float* w
     for (int c = 0; c < C; ++c) {
       SRCNN_UNROLL
       for (int v = 0; v < V; ++v) S::store(products + c * kRow + v * S::kLanes, sum[c][v]);
-    }
-  }
-}
-
-// A 1x1 conv2 with ReLU: one row of some vectors of tiles, U units at a time. A unit is one phase of a vector: unit u is phase
-// u % 4 of vector u / 4. in: [unit][lane] of each channel, `in_stride` floats apart.
-template <class S, int C, int U>
-__attribute__((noinline)) void conv2_pointwise(const float* in, int units, const float* weight, const float* bias, float* out,
-                                               int64_t in_stride, int64_t channel_stride, int64_t phase_stride) {
-  using Vec = typename S::Vec;
-  static_assert(kTile % U == 0);
-  for (int c0 = 0; c0 < kWidth2; c0 += C, weight += kWidth1 * C, bias += C, out += C * channel_stride) {
-    for (int unit = 0; unit < units; unit += U) {
-      Vec sum[C][U];
-      SRCNN_UNROLL
-      for (int c = 0; c < C; ++c) {
-        SRCNN_UNROLL
-        for (int u = 0; u < U; ++u) sum[c][u] = S::set1(bias[c]);
-      }
-      add_products<S, C, U>(in + unit * S::kLanes, in_stride, S::kLanes, kWidth1, weight, sum);
-      float* to = out + unit / kTile * S::kLanes + unit % kTile * phase_stride;
-      SRCNN_UNROLL
-      for (int c = 0; c < C; ++c) {
-        SRCNN_UNROLL
-        for (int u = 0; u < U; ++u) S::store(to + c * channel_stride + u * phase_stride, S::relu(sum[c][u]));
-      }
     }
   }
 }
@@ -251,6 +226,30 @@ __attribute__((noinline)) void conv1_tiles(const float* tiles, int terms, const 
   }
 }
 
+// ------------------------------------------------------------------------------------------------------- conv2 of 9-1-5
+
+// A 1x1 conv2 with ReLU: four rows of one phase of a vector of tiles. in: [channel][row][lane]; C x 4 sums.
+template <class S, int C>
+__attribute__((noinline)) void conv2_pointwise(const float* in, const float* weight, const float* bias, const RowsInImage& rows,
+                                               float* out, int64_t channel_stride, int64_t point_stride) {
+  using Vec = typename S::Vec;
+  for (int c0 = 0; c0 < kWidth2; c0 += C, weight += kWidth1 * C, out += C * channel_stride) {
+    Vec sum[C][kTile];
+    SRCNN_UNROLL
+    for (int c = 0; c < C; ++c) {
+      SRCNN_UNROLL
+      for (int r = 0; r < kTile; ++r) sum[c][r] = S::set1(bias[c0 + c]);
+    }
+    add_products<S, C, kTile>(in, kTile * S::kLanes, S::kLanes, kWidth1, weight, sum);
+    SRCNN_UNROLL
+    for (int c = 0; c < C; ++c) {
+      SRCNN_UNROLL
+      for (int r = 0; r < kTile; ++r) sum[c][r] = S::relu(sum[c][r]);
+      store_points<S>(sum[c], rows, out + c * channel_stride, point_stride);
+    }
+  }
+}
+
 // ------------------------------------------------------------------------------------------- conv2 of 9-3-5 and 9-5-5
 
 // Vertical transform of the rows of F1 under four rows of F2, once per strip. out: [point][channel][phase][phase_stride].
@@ -295,12 +294,14 @@ __attribute__((noinline)) void conv2_inverse_columns(const float* products, int6
   }
 }
 
-// Vertical inverse, bias and ReLU: four rows of F2. halves: [point][out][phase][phase_stride].
+// Vertical inverse, bias and ReLU: four rows of F2, which go to conv3's points. halves: [point][out][phase][phase_stride];
+// out: [point of conv3][out][phase][phase_stride].
 template <class S, class W>
 __attribute__((noinline)) void conv2_inverse_rows(const float* halves, int64_t point_stride, int64_t phase_stride, int tiles,
-                                                  const float* bias, float* const* out, int64_t channel_stride) {
+                                                  const float* bias, const RowsInImage& rows, float* out,
+                                                  int64_t channel_stride, int64_t out_point_stride) {
   using Vec = typename S::Vec;
-  for (int c = 0; c < kWidth2; ++c, halves += kTile * phase_stride) {
+  for (int c = 0; c < kWidth2; ++c, halves += kTile * phase_stride, out += channel_stride) {
     const Vec b = S::set1(bias[c]);
     for (int phase = 0; phase < kTile; ++phase) {
       for (int64_t at = phase * phase_stride, end = at + tiles; at < end; at += S::kLanes) {
@@ -309,67 +310,9 @@ __attribute__((noinline)) void conv2_inverse_rows(const float* halves, int64_t p
         for (int p = 0; p < W::kPoints; ++p) m[p] = S::load(halves + p * point_stride + at);
         transform_output<S, W>(m, y);
         SRCNN_UNROLL
-        for (int r = 0; r < kTile; ++r) S::store(out[r] + c * channel_stride + at, S::relu(y[r] + b));
+        for (int r = 0; r < kTile; ++r) y[r] = S::relu(y[r] + b);
+        store_points<S>(y, rows, out + at, out_point_stride);
       }
-    }
-  }
-}
-
-// ---------------------------------------------------------------------------------------------------------------- conv3
-
-// Adds some channels to four rows of U units (see conv2_pointwise) of one output channel, direct: 4 x U sums stay in registers,
-// and one load serves up to four rows. column[k]: where column k of a tile lies in a row.
-template <class S, int U>
-SRCNN_INLINE void conv3_units(const float* const* rows, const int64_t* column, int64_t channel, int channels,
-                              int64_t channel_stride, const float* weight, int first, int units, float* sums) {
-  using Vec = typename S::Vec;
-  Vec sum[kTile][U];
-  SRCNN_UNROLL
-  for (int o = 0; o < kTile; ++o) {
-    SRCNN_UNROLL
-    for (int u = 0; u < U; ++u) sum[o][u] = S::load(sums + (o * units + first + u) * S::kLanes);
-  }
-  weight += channel * kKernel3 * kKernel3;
-  int64_t at = channel * channel_stride + first / kTile * S::kLanes;
-  for (int i = 0; i < channels; ++i, at += channel_stride) {
-    for (int kx = 0; kx < kKernel3; ++kx, weight += kKernel3) {
-      Vec w[kKernel3];
-      SRCNN_UNROLL
-      for (int ky = 0; ky < kKernel3; ++ky) w[ky] = S::set1(weight[ky]);
-      SRCNN_UNROLL
-      for (int r = 0; r < kTile + kKernel3 - 1; ++r) {
-        SRCNN_UNROLL
-        for (int u = 0; u < U; ++u) {
-          const Vec x = S::load(rows[r] + at + column[first % kTile + u + kx]);
-          SRCNN_UNROLL
-          for (int o = 0; o < kTile; ++o) {
-            if (r - o >= 0 && r - o < kKernel3) sum[o][u] = S::fma(w[r - o], x, sum[o][u]);
-          }
-        }
-      }
-    }
-  }
-  SRCNN_UNROLL
-  for (int o = 0; o < kTile; ++o) {
-    SRCNN_UNROLL
-    for (int u = 0; u < U; ++u) S::store(sums + (o * units + first + u) * S::kLanes, sum[o][u]);
-  }
-}
-
-// Four rows of some vectors of tiles of one output channel, U phases at a time. Where that is not all of them, the rows of so
-// many channels as fit into L1 serve all phases and vectors before the next ones do: of all 32, they would come from L2 each
-// time. rows[r]: first tile of channel 0 of input row r of 8, whose column `first` is the first tap's; weight: [in][kx][ky];
-// sums: [row][unit][lane].
-template <class S, int U, int kChannels>
-__attribute__((noinline)) void conv3_tiles(const float* const* rows, int first, int64_t channel_stride, int64_t phase_stride,
-                                           const float* weight, float bias, int units, float* sums) {
-  int64_t column[kTile + kKernel3 - 1];
-  for (int k = 0; k < kTile + kKernel3 - 1; ++k) column[k] = (first + k) % kTile * phase_stride + (first + k) / kTile;
-  for (int i = 0; i < kTile * units * S::kLanes; i += S::kLanes) S::store(sums + i, S::set1(bias));
-  static_assert(kTile % U == 0 && kWidth2 % kChannels == 0);
-  for (int channel = 0; channel < kWidth2; channel += kChannels) {
-    for (int unit = 0; unit < units; unit += U) {
-      conv3_units<S, U>(rows, column, channel, kChannels, channel_stride, weight, unit, units, sums);
     }
   }
 }

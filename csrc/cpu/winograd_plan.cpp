@@ -8,11 +8,10 @@
 namespace srcnn::cpu {
 namespace {
 
-// Tiles of F1 in the widest strip. With a 5x5 conv2 rings and transformed rows of one worker take about 38 kB a tile; 32 and 48
-// tiles measured alike, since what is used at a time is a row of points. With a 1x1 it is the ring of F2 alone, 8 kB a tile; of
-// 96 tiles it leaves the 512 kB of L2 that machines without AVX-512 have (two threads: 56 ms instead of 46).
-constexpr int64_t kWidestTiles = 48;
-int64_t widest_tiles(int kernel2, int64_t lanes) { return kernel2 > 1 ? kWidestTiles : lanes >= 16 ? 96 : 64; }
+// Tiles of F1 in the widest strip. With a 5x5 conv2 rings and transformed rows of one worker take about 38 kB a tile, with a
+// 1x1 the points of F2 4 kB. What is used at a time is less, and widths measured within 3 % of one another, 32 to 128 tiles on
+// one thread; on two, 96 of 8 lanes cut 960 columns into three strips, 12 to 20 % slower. Wider strips have less halo.
+int64_t widest_tiles(int kernel2, int64_t lanes) { return lanes < 16 ? 64 : kernel2 > 1 ? 48 : 96; }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -105,20 +104,19 @@ WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const Winogra
   const int64_t tiles0 = tiles1 + (kKernel1 - 1) / kTile;
   // Rows hold whole vectors of the stage's own tiles, the first of which may be left out, and of the next one's, which begin up
   // to two tiles further right.
-  const auto ring = [&](int slots, int64_t count, int halo, int64_t tiles) {
+  const auto row = [&](int64_t count, int halo, int64_t tiles) {
     const int64_t phase = round_up(round_up(tiles, lanes) + 3, kLineFloats);
     // An odd number of cache lines, so that the channels of a row do not all fall into the same cache sets.
-    return PhaseRingLayout{
-        0, slots, static_cast<int>(count), halo, static_cast<int>(tiles), phase, kTile * phase + kLineFloats};
+    return PhaseRowLayout{static_cast<int>(count), halo, static_cast<int>(tiles), phase, kTile * phase + kLineFloats};
   };
 
   WinogradLayout layout{};
-  layout.input = ring(kTile + kKernel1 - 1, channels, halo0, tiles0);
-  // Groups of four rows: the eight under four of the output lie in two of them where the halo is conv3's own, else in three.
-  layout.hidden2 = ring(halo2 == kKernel3 / 2 ? 2 * kTile : 3 * kTile, kWidth2, halo2, tiles2);
+  layout.input = {0, kTile + kKernel1 - 1, row(channels, halo0, tiles0)};
+  layout.hidden2.row = row(kWidth2, halo2, tiles2);
+  layout.hidden2.point_stride = layout.hidden2.row.size() + kLineFloats;
   if (problem.scale > 1) layout.source = plan_ring(4, channels, 0, round_up(tiles0 * kTile, lanes));
   // Whatever rows four of F2 want lie in two groups.
-  if (kernel2 > 1) layout.hidden1 = ring(2 * kTile, kWidth1, halo1, tiles1);
+  if (kernel2 > 1) layout.hidden1 = {0, 2 * kTile, row(kWidth1, halo1, tiles1)};
 
   const auto place = [&](int64_t floats) {
     const int64_t at = layout.size;
@@ -129,25 +127,27 @@ WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const Winogra
   layout.planar = place(channels * layout.source.stride);
   layout.input.offset = place(layout.input.size());
   layout.hidden1.offset = place(layout.hidden1.size());
-  layout.hidden2.offset = place(layout.hidden2.size());
+  layout.hidden2.offset = place(Winograd5::kPoints * layout.hidden2.point_stride);
 
   constexpr int64_t kGroups = kKernel1 / Winograd3::kR, kPoints1 = Winograd3::kPoints;
-  layout.rows1 = place(kGroups * channels * kPoints1 * kTile * layout.input.phase_stride);
+  layout.rows1 = place(kGroups * channels * kPoints1 * kTile * layout.input.row.phase_stride);
   layout.tiles1 = place(kPoints1 * kPoints1 * kGroups * kGroups * channels * engine.conv1_vectors * lanes);
+  const auto place_points = [&](int64_t points, int64_t floats) {
+    const int64_t stride = (round_up(floats, kLineFloats) / kLineFloats | 1) * kLineFloats;
+    return PointsLayout{place(points * stride), stride};
+  };
   if (kernel2 == 1) {
-    layout.block1 = place(engine.conv1_vectors * int64_t{kTile} * kWidth1 * kTile * lanes);
+    layout.block1 = place_points(engine.conv1_vectors * kTile, kWidth1 * kTile * lanes);
   } else {
     const int64_t points = kTile + kernel2 - 1, width = engine.product_vectors * lanes;
-    const auto place_points = [&](int64_t floats) {
-      const int64_t stride = (round_up(floats, kLineFloats) / kLineFloats | 1) * kLineFloats;
-      return PointsLayout{place(points * stride), stride};
-    };
-    layout.rows2 = place_points(kWidth1 * kTile * layout.hidden1.phase_stride);
-    layout.tiles2 = place_points(kWidth1 * width);
-    layout.products = place_points(kWidth2 * width);
-    layout.halves = place_points(kWidth2 * kTile * layout.hidden2.phase_stride);
+    layout.rows2 = place_points(points, kWidth1 * kTile * layout.hidden1.row.phase_stride);
+    layout.tiles2 = place_points(points, kWidth1 * width);
+    layout.products = place_points(points, kWidth2 * width);
+    layout.halves = place_points(points, kWidth2 * kTile * layout.hidden2.row.phase_stride);
   }
-  layout.zeros = place(std::max({layout.input.row_size(), layout.hidden1.row_size(), layout.hidden2.row_size()}));
+  layout.pending_stride = round_up(strip_width, engine.conv3_vectors * kTile * lanes);
+  layout.pending = place(channels * kTile * layout.pending_stride);
+  layout.zeros = place(std::max(layout.input.row.size(), layout.hidden1.row.size()));
   layout.converted = place(widest_source_row(tiles0 * kTile));
   return layout;
 }
@@ -216,10 +216,30 @@ std::vector<float> pack_conv2(const ConvWeights& conv, int block, const Threads&
   return packed;
 }
 
+// [out][point][in][kx], upside down: see winograd_conv3.h
+std::vector<float> pack_conv3(const ConvWeights& conv) {
+  constexpr int n = Winograd5::kPoints, k = kKernel3;
+  std::vector<float> packed(static_cast<size_t>(conv.out_channels) * n * conv.in_channels * k);
+  float* to = packed.data();
+  for (int o = 0; o < conv.out_channels; ++o) {
+    for (int p = 0; p < n; ++p) {
+      for (int i = 0; i < conv.in_channels; ++i) {
+        const float* taps = conv.weight + (o * conv.in_channels + i) * k * k;
+        for (int x = 0; x < k; ++x) {
+          double sum = 0;
+          for (int j = 0; j < k; ++j) sum += Winograd5::kWeight.at[p][j] * static_cast<double>(taps[(k - 1 - j) * k + x]);
+          *to++ = static_cast<float>(sum);
+        }
+      }
+    }
+  }
+  return packed;
+}
+
 }  // namespace
 
 WinogradWeights::WinogradWeights(const ForwardProblem& problem, const WinogradEngine& engine, const Threads& threads)
-    : conv1(pack_conv1(problem.conv1, engine.conv1_channels, engine.conv1_points)), conv3(pack_columns(problem.conv3)) {
+    : conv1(pack_conv1(problem.conv1, engine.conv1_channels, engine.conv1_points)), conv3(pack_conv3(problem.conv3)) {
   switch (problem.conv2.kernel_size) {
     case 1:
       conv2 = pack_channel_blocks(problem.conv2, engine.pointwise_channels);

@@ -18,7 +18,8 @@ WinogradLayout plan_winograd_layout(const ForwardProblem& problem, const Winogra
 
 // Transformed and packed: conv1 as [out / block][horizontal point][vertical point / P][vertical group, horizontal group,
 // in][vertical point % P][block] with P the engine's conv1_points, conv2 as [vertical point][horizontal point][out /
-// block][in][block] or, of 1x1, [out / block][in][block], conv3 as [out][in][kx][ky].
+// block][in][block] or, of 1x1, [out / block][in][block], conv3 as
+// [out][point][in][kx].
 struct WinogradWeights {
   WinogradWeights(const ForwardProblem& problem, const WinogradEngine& engine, const Threads& threads);
   std::vector<float> conv1, conv2, conv3;

@@ -1,7 +1,7 @@
 // The Winograd forward of one strip, four rows at a time:
 //
 //   bicubic or copied row -> split into phases -> ring of 12 rows -> conv1 + ReLU, 4 rows -> ring of 8 rows (f2 > 1)
-//                                                 -> conv2 + ReLU, 4 rows -> ring of 8 or 12 -> conv3 -> 4 rows of output
+//                         -> conv2 + ReLU, 4 rows, at conv3's points -> added to 8 rows of output, of which 4 are complete
 //
 // As in strip.h, borders are a property of the rings, no row is made twice and columns only in the halo of a strip. Groups of
 // rows and tiles of columns begin at the same places of the image however it is cut, so that every cut gives the same bits.
@@ -13,95 +13,9 @@
 #include "resample_rows.h"
 #include "winograd_engine.h"
 #include "winograd_kernels.h"
+#include "winograd_rings.h"
 
 namespace srcnn::cpu {
-
-// How far right of the image a tile reads that lies in it at least with its first column: conv1's are the widest.
-inline constexpr int kReach = kTile + kKernel1 - 1;
-// And how many tiles right of its own.
-inline constexpr int kConv1ReadTiles = (kKernel1 - 1) / kTile, kConv2ReadTiles = 1;
-
-// The last rows of one stage, split into phases, made `kTile` rows at a time.
-template <class S>
-class PhaseRing {
- public:
-  PhaseRing(const PhaseRingLayout& layout, const WinogradPlan& plan, const Region& region, float* workspace)
-      : layout_(layout),
-        rows_(workspace + layout.offset),
-        zeros_(workspace + plan.layout.zeros),
-        padding_(plan.problem->padding),
-        height_(plan.problem->output.height),
-        top_(region.y0 - layout.halo),
-        next_(top_) {
-    const int64_t left = layout.halo - region.x0;
-    const int64_t right = plan.problem->output.width - region.x0 + layout.halo;
-    const int columns = layout.tiles * kTile;
-    outside_left_ = static_cast<int>(left > 0 ? left : 0);
-    outside_right_ = static_cast<int>(right < columns ? right : columns);
-  }
-
-  const PhaseRingLayout& layout() const { return layout_; }
-  int outside_left() const { return outside_left_; }    // columns left of the image
-  int outside_right() const { return outside_right_; }  // first column right of it, or past the row
-
-  // Tiles that lie in the image, whole or in part; the others are padding alone and need not be made.
-  int first_tile() const { return outside_left_ / kTile; }
-  int end_tile() const { return (outside_right_ + kTile - 1) / kTile; }
-
-  // Row r of the stage; rows outside the image are what the padding says.
-  const float* row(int64_t r) const {
-    if (r < 0 || r >= height_) {
-      if (padding_ == Padding::kZeros) return zeros_;
-      r = r < 0 ? 0 : height_ - 1;
-    }
-    return memory(r);
-  }
-
-  // Calls make(first row, memory of its rows) for all groups of kRows rows up to row `last` that have not been made, but for
-  // those outside the image, and pads the sides.
-  template <int kRows, class Make>
-  void advance(int64_t last, const Make& make) {
-    for (; next_ <= last && next_ < height_; next_ += kRows) {
-      if (next_ + kRows <= 0) continue;
-      float* rows[kRows];
-      for (int r = 0; r < kRows; ++r) rows[r] = memory(next_ + r);
-      make(next_, rows);
-      if (outside_left_ == 0 && outside_right_ == layout_.tiles * kTile) continue;
-      for (int r = 0; r < kRows; ++r) pad_sides(rows[r]);
-    }
-  }
-
- private:
-  float* memory(int64_t r) const { return rows_ + (r - top_) % layout_.slots * layout_.row_size(); }
-
-  // Columns outside the image, as far as a tile that lies in it can reach: beyond, whatever the memory holds harms no one.
-  void pad_sides(float* memory) const {
-    const int64_t stride = layout_.phase_stride;
-    const int columns = layout_.tiles * kTile, reached = outside_right_ + kReach, end = reached < columns ? reached : columns;
-    const int last = outside_right_ - 1;
-    for (int c = 0; c < layout_.channels; ++c, memory += layout_.channel_stride) {
-      const bool zeros = padding_ == Padding::kZeros;
-      const float left = zeros ? 0.0f : memory[outside_left_ % kTile * stride + outside_left_ / kTile];
-      const float right = zeros ? 0.0f : memory[last % kTile * stride + last / kTile];
-      SRCNN_UNROLL
-      for (int phase = 0; phase < kTile; ++phase) {
-        float* const row = memory + phase * stride;
-        for (int x = phase; x < outside_left_; x += kTile) row[x / kTile] = left;
-        for (int x = outside_right_ + (phase - outside_right_ % kTile + kTile) % kTile; x < end; x += kTile) {
-          row[x / kTile] = right;
-        }
-      }
-    }
-  }
-
-  const PhaseRingLayout layout_;
-  float* rows_;
-  const float* zeros_;
-  const Padding padding_;
-  const int64_t height_, top_;
-  int outside_left_, outside_right_;
-  int64_t next_;  // first row not made yet
-};
 
 // How many registers an instruction set has decides the blocks: 32 with AVX-512, else 16.
 template <class S>
@@ -112,11 +26,8 @@ struct WinogradBlocks {
   static constexpr int kConv1Vectors = kManyRegisters ? 1 : 2;
   static constexpr int kProductChannels = kManyRegisters ? 8 : 4;  // x kProductVectors
   static constexpr int kProductVectors = kManyRegisters ? 2 : 3;
-  static constexpr int kPointwiseChannels = kManyRegisters ? 8 : 4;  // x kPointwiseUnits
-  static constexpr int kPointwiseUnits = 2;
-  static constexpr int kConv3Units = kManyRegisters ? 4 : 2;  // x 4 rows
-  static constexpr int kConv3Vectors = kManyRegisters ? 1 : 2;
-  static constexpr int kConv3Channels = kManyRegisters ? kWidth2 : 4;
+  static constexpr int kPointwiseChannels = kManyRegisters ? 4 : 2;  // x 4 rows
+  static constexpr int kConv3Vectors = 2;                            // x 4 phases
 };
 
 template <class S, int F2>
@@ -134,25 +45,38 @@ class WinogradStrip {
         workspace_(workspace),
         input_(layout_.input, plan, region, workspace),
         hidden1_(layout_.hidden1, plan, region, workspace),
-        hidden2_(layout_.hidden2, plan, region, workspace),
-        first_column_(region.x0 - layout_.input.halo + input_.outside_left()),
+        hidden2_(layout_.hidden2.row, plan, region),
+        points_(workspace + layout_.hidden2.offset),
+        pending_(workspace + layout_.pending),
+        first_column_(region.x0 - layout_.input.row.halo + input_.outside_left()),
         input_width_(input_.outside_right() - input_.outside_left()),
         enlarged_(problem_.input, image, 0, plan.rows, plan.columns, layout_.source, workspace, first_column_, input_width_,
                   plan.sixteen, workspace + layout_.converted) {}
 
   void run() {
-    for (int64_t y = region_.y0; y < region_.y1; y += kTile) {
-      hidden2_.template advance<kTile>(y + kTile - 1 + kKernel3 / 2,
-                                       [&](int64_t r, float* const* rows) { make_hidden2(r, rows); });
-      make_output(y);
-    }
+    std::memset(pending_, 0, static_cast<size_t>(problem_.output.channels * kTile * layout_.pending_stride) * sizeof(float));
+    for (int64_t r = region_.y0 - layout_.hidden2.row.halo; r < region_.y1 + kKernel3 / 2; r += kTile) add_rows(r);
   }
 
  private:
+  // Rows r .. r + 3 of F2, added to the output.
+  void add_rows(int64_t r) {
+    const int64_t height = problem_.output.height;
+    const bool zeros = problem_.padding == Padding::kZeros;
+    constexpr int kFirst = 0, kLast = kConv3Points - 1;  // zero and infinity: the first row and the last
+    if (r + kTile <= 0) return;                          // they are row 0, which is not made yet
+    if (r >= height) return make_output(r, zeros ? Rows::kZeros : Rows::kRepeated, kLast);
+    const int64_t above = -r, below = height - r;
+    make_hidden2(r, {static_cast<int>(above > 0 ? above : 0), static_cast<int>(below < kTile ? below : kTile), zeros});
+    for (int p = 0; p < kConv3Points; ++p) hidden2_.pad_sides(points_ + p * layout_.hidden2.point_stride, kKernel3 / 2);
+    if (r == 0 && !zeros) make_output(r - kTile, Rows::kRepeated, kFirst);
+    make_output(r, Rows::kMade);
+  }
+
   // --- input: a row of the enlarged image, columns inside the image only, split into phases; the ring pads the rest.
   void make_input(int64_t r, float* row) {
     const ImageView<const float>& in = problem_.input;
-    const PhaseRingLayout& layout = input_.layout();
+    const PhaseRowLayout& layout = input_.layout();
     float* planar = workspace_ + layout_.planar;
     const int64_t planar_stride = layout_.source.stride;
     if (problem_.scale > 1) enlarged_.make(r, planar, planar_stride);
@@ -194,11 +118,11 @@ class WinogradStrip {
   // --- conv1: rows r .. r + 3 of a ring's tiles, some vectors of them after the other. Row i of the vector at tile t goes to
   // out(i, t), of the vectors that are made with it `vector_stride` floats further; then they are handed to use(t, vectors).
   template <class Out, class Use>
-  void conv1(int64_t r, const PhaseRing<S>& made, int64_t vector_stride, int64_t channel_stride, int64_t phase_stride,
+  void conv1(int64_t r, const PhaseColumns<S>& made, int64_t vector_stride, int64_t channel_stride, int64_t phase_stride,
              const Out& out, const Use& use) {
     input_.template advance<1>(r + kTile - 1 + kKernel1 / 2,
                                [&](int64_t row, float* const* memory) { make_input(row, memory[0]); });
-    const PhaseRingLayout& in = input_.layout();
+    const PhaseRowLayout& in = input_.layout();
     const float* rows[kConv1Rows];
     for (int i = 0; i < kConv1Rows; ++i) rows[i] = input_.row(r - kKernel1 / 2 + i);
     float* transformed = workspace_ + layout_.rows1;
@@ -220,7 +144,7 @@ class WinogradStrip {
     if constexpr (V > 1) {
       if (vectors < V) return conv1_vectors<V - 1>(vectors, rows, out, vector_stride, channel_stride, phase_stride);
     }
-    const PhaseRingLayout& in = input_.layout();
+    const PhaseRowLayout& in = input_.layout();
     float* columns = workspace_ + layout_.tiles1;
     conv1_transform_columns<S, Blocks::kConv1Points, V>(rows, in.channels, in.phase_stride, columns);
     conv1_tiles<S, Blocks::kConv1Channels, Blocks::kConv1Points, V>(columns, kGroups * kGroups * in.channels,
@@ -229,14 +153,14 @@ class WinogradStrip {
   }
 
   void make_hidden1(int64_t r, float* const* rows) {
-    const PhaseRingLayout& layout = hidden1_.layout();
+    const PhaseRowLayout& layout = hidden1_.layout();
     conv1(
         r, hidden1_, S::kLanes, layout.channel_stride, layout.phase_stride, [&](int i, int t) { return rows[i] + t; },
         [](int, int) {});
   }
 
-  // --- conv2
-  void make_hidden2(int64_t r, float* const* rows) {
+  // --- conv2: rows r .. r + 3 of F2 at conv3's points
+  void make_hidden2(int64_t r, const RowsInImage& rows) {
     if constexpr (F2 == 1) {
       conv1_and_pointwise(r, rows);
     } else {
@@ -247,24 +171,24 @@ class WinogradStrip {
   }
 
   // A 1x1 conv2 needs no neighbours: the vectors of tiles that conv1 makes together are used up while they are in L1 and L2.
-  void conv1_and_pointwise(int64_t r, float* const* rows) {
-    const PhaseRingLayout& layout = hidden2_.layout();
-    constexpr int64_t kVector = kTile * S::kLanes, kChannel = Blocks::kConv1Vectors * kVector, kRow = kWidth1 * kChannel;
-    float* block = workspace_ + layout_.block1;
+  void conv1_and_pointwise(int64_t r, const RowsInImage& rows) {
+    const PhaseRowLayout& layout = layout_.hidden2.row;
+    const int64_t phase_stride = layout_.block1.stride;
+    float* block = workspace_ + layout_.block1.offset;
     conv1(
-        r, hidden2_, kVector, kChannel, S::kLanes, [&](int i, int) { return block + i * kRow; },
+        r, hidden2_, kTile * phase_stride, kTile * S::kLanes, phase_stride, [&](int i, int) { return block + i * S::kLanes; },
         [&](int t, int vectors) {
-          for (int i = 0; i < kTile; ++i) {
-            conv2_pointwise<S, Blocks::kPointwiseChannels, Blocks::kPointwiseUnits>(
-                block + i * kRow, vectors * kTile, plan_.conv2.weight, plan_.conv2.bias, rows[i] + t, kChannel,
-                layout.channel_stride, layout.phase_stride);
+          for (int unit = 0; unit < vectors * kTile; ++unit) {
+            float* out = points_ + t + unit / kTile * S::kLanes + unit % kTile * layout.phase_stride;
+            conv2_pointwise<S, Blocks::kPointwiseChannels>(block + unit * phase_stride, plan_.conv2.weight, plan_.conv2.bias,
+                                                           rows, out, layout.channel_stride, layout_.hidden2.point_stride);
           }
         });
   }
 
-  void conv2(int64_t r, float* const* out) {
-    const PhaseRingLayout& in = hidden1_.layout();
-    const PhaseRingLayout& layout = hidden2_.layout();
+  void conv2(int64_t r, const RowsInImage& wanted) {
+    const PhaseRowLayout& in = hidden1_.layout();
+    const PhaseRowLayout& layout = layout_.hidden2.row;
     constexpr int n = W2::kPoints;
     float* transformed = workspace_ + layout_.rows2.offset;
     float* tiles = workspace_ + layout_.tiles2.offset;
@@ -293,8 +217,8 @@ class WinogradStrip {
         done += v;
       }
     }
-    conv2_inverse_rows<S, W2>(halves, layout_.halves.stride, layout.phase_stride, hidden2_.end_tile(), plan_.conv2.bias, out,
-                              layout.channel_stride);
+    conv2_inverse_rows<S, W2>(halves, layout_.halves.stride, layout.phase_stride, hidden2_.end_tile(), plan_.conv2.bias, wanted,
+                              points_, layout.channel_stride, layout_.hidden2.point_stride);
   }
 
   template <int V>
@@ -306,30 +230,67 @@ class WinogradStrip {
   }
 
   // --- conv3
-  void make_output(int64_t y) const {
-    const PhaseRingLayout& in = hidden2_.layout();
-    const ImageView<float>& output = problem_.output;
-    const int rows_wanted = static_cast<int>(region_.y1 - y < kTile ? region_.y1 - y : kTile);
-    const float* first[kTile + kKernel3 - 1];
-    for (int r = 0; r < kTile + kKernel3 - 1; ++r) first[r] = hidden2_.row(y - kKernel3 / 2 + r);
-    constexpr int kUnits = kTile * Blocks::kConv3Vectors, kColumns = kUnits * S::kLanes;
-    for (int64_t x = region_.x0; x < region_.x1; x += kColumns) {
-      const float* rows[kTile + kKernel3 - 1];
-      for (int r = 0; r < kTile + kKernel3 - 1; ++r) rows[r] = first[r] + (x - region_.x0) / kTile;
-      const int columns = static_cast<int>(region_.x1 - x < kColumns ? region_.x1 - x : kColumns);
-      const int units = (columns + kTile * S::kLanes - 1) / (kTile * S::kLanes) * kTile;
-      for (int64_t c = 0; c < output.channels; ++c) {
-        alignas(64) float sums[kTile * kUnits * S::kLanes];
-        const float* weight = plan_.conv3.weight + c * kWidth2 * kKernel3 * kKernel3;
-        conv3_tiles<S, Blocks::kConv3Units, Blocks::kConv3Channels>(rows, in.halo - kKernel3 / 2, in.channel_stride,
-                                                                    in.phase_stride, weight, plan_.conv3.bias[c], units, sums);
-        for (int o = 0; o < rows_wanted; ++o) {
-          const int64_t at = c * output.stride_c + (y + o) * output.stride_h + x;
-          float* to = plan_.sixteen ? workspace_ + layout_.converted : output.plane(image_, 0) + at;
-          join(sums + o * units * S::kLanes, columns, to);
-          if (plan_.sixteen) round_row<S>(to, columns, plan_.sixteen->output.plane(image_, 0) + at);
-        }
+  enum class Rows { kMade, kRepeated, kZeros };
+
+  // What rows r .. r + 3 of F2 add to the output, and rows r - 2 .. r + 1 of it, which need no more. Of rows that lie outside
+  // the image and repeat its last one, `point` is the point that holds that.
+  void make_output(int64_t r, Rows rows, int point = 0) const {
+    const PhaseRowLayout& in = layout_.hidden2.row;
+    int64_t column[kConv3Columns];
+    for (int k = 0; k < kConv3Columns; ++k) {
+      const int x = in.halo - kKernel3 / 2 + k;
+      column[k] = x % kTile * in.phase_stride + x / kTile;
+    }
+    const int tiles = static_cast<int>((region_.x1 - region_.x0 + kTile - 1) / kTile);
+    for (int t = 0; t < tiles; t += Blocks::kConv3Vectors * S::kLanes) {
+      const int left = (tiles - t + S::kLanes - 1) / S::kLanes;
+      const int vectors = left < Blocks::kConv3Vectors ? left : Blocks::kConv3Vectors;
+      for (int64_t c = 0; c < problem_.output.channels; ++c) {
+        alignas(64) float sums[kConv3Points * Blocks::kConv3Vectors * kTile * S::kLanes];
+        alignas(64) float made[kTile * Blocks::kConv3Vectors * kTile * S::kLanes];
+        add_points<Blocks::kConv3Vectors>(vectors, rows, point, t, column,
+                                          plan_.conv3.weight + c * kConv3Points * kWidth2 * kKernel3, sums);
+        conv3_rows<S>(sums, vectors * kTile, plan_.conv3.bias[c], pending_ + c * kTile * layout_.pending_stride + t * kTile,
+                      layout_.pending_stride, made);
+        write(c, r - kKernel3 / 2, t, vectors, made);
       }
+    }
+  }
+
+  template <int V>
+  void add_points(int vectors, Rows rows, int point, int t, const int64_t* column, const float* weight, float* sums) const {
+    if constexpr (V > 1) {
+      if (vectors < V) return add_points<V - 1>(vectors, rows, point, t, column, weight, sums);
+    }
+    constexpr int kPoint = V * kTile * S::kLanes;
+    if (rows == Rows::kZeros) {
+      std::memset(sums, 0, sizeof(float) * kConv3Points * kPoint);
+      return;
+    }
+    const int64_t stride = layout_.hidden2.point_stride;
+    const bool repeated = rows == Rows::kRepeated;
+    conv3_points<S, V>(points_ + (repeated ? point * stride : 0) + t, repeated ? 0 : stride, layout_.hidden2.row.channel_stride,
+                       column, weight, sums);
+    if (!repeated) return;
+    // Four equal rows: the polynomial 1 + x + x^2 + x^3, times one of them.
+    for (int p = 0; p < kConv3Points; ++p, sums += kPoint) {
+      const double value =
+          Winograd5::kOutput.at[0][p] + Winograd5::kOutput.at[1][p] + Winograd5::kOutput.at[2][p] + Winograd5::kOutput.at[3][p];
+      for (int i = 0; i < kPoint; ++i) sums[i] *= static_cast<float>(value);
+    }
+  }
+
+  // Four rows of some vectors of tiles, as far as they belong to the region.
+  void write(int64_t c, int64_t y, int t, int vectors, const float* made) const {
+    const ImageView<float>& output = problem_.output;
+    const int64_t x = region_.x0 + int64_t{t} * kTile, row = int64_t{vectors} * kTile * S::kLanes;
+    const int columns = static_cast<int>(region_.x1 - x < row ? region_.x1 - x : row);
+    for (int o = 0; o < kTile; ++o, made += row) {
+      if (y + o < region_.y0 || y + o >= region_.y1) continue;
+      const int64_t at = c * output.stride_c + (y + o) * output.stride_h + x;
+      float* to = plan_.sixteen ? workspace_ + layout_.converted : output.plane(image_, 0) + at;
+      join(made, columns, to);
+      if (plan_.sixteen) round_row<S>(to, columns, plan_.sixteen->output.plane(image_, 0) + at);
     }
   }
 
@@ -347,7 +308,10 @@ class WinogradStrip {
   const int64_t image_;
   const Region region_;
   float* workspace_;
-  PhaseRing<S> input_, hidden1_, hidden2_;
+  PhaseRing<S> input_, hidden1_;
+  const PhaseColumns<S> hidden2_;
+  float* const points_;         // four rows of F2 at conv3's points
+  float* const pending_;        // what F2 so far adds to the four rows of output that come next
   const int64_t first_column_;  // of the image, in an input row
   const int input_width_;       // columns of an input row inside the image
   ResampledRows<S> enlarged_;
@@ -375,6 +339,7 @@ constexpr WinogradEngine make_winograd_engine() {
           Blocks::kProductChannels,
           Blocks::kProductVectors,
           Blocks::kPointwiseChannels,
+          Blocks::kConv3Vectors,
           &winograd_region<S>};
 }
 

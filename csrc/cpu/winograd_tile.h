@@ -90,25 +90,59 @@ SRCNN_INLINE void transform_output(const typename S::Vec* m, typename S::Vec* y)
   row.template operator()<3>();
 }
 
-// out = A^T dy: of the gradients of the outputs.
+// out = A^T y: a polynomial, of which y are the coefficients, at the points. The backward takes gradients of outputs there, the
+// forward four rows of F2.
 template <class S, class W>
-SRCNN_INLINE void transform_output_gradient(const typename S::Vec* dy, typename S::Vec* out) {
+SRCNN_INLINE void evaluate(const typename S::Vec* y, typename S::Vec* out) {
   constexpr int n = W::kPoints;
   using Vec = typename S::Vec;
   static_assert(W::kM == 4);
-  out[0] = dy[0];
-  out[n - 1] = dy[3];
+  out[0] = y[0];
+  out[n - 1] = y[3];
   const auto pair = [&]<int kPoint>() __attribute__((always_inline)) {
     constexpr auto k1 = static_cast<float>(W::kOutput.at[1][kPoint]), k2 = static_cast<float>(W::kOutput.at[2][kPoint]),
                    k3 = static_cast<float>(W::kOutput.at[3][kPoint]);
-    const Vec even = add_term<S, k2>(dy[0], dy[2]);
-    const Vec odd = add_term<S, k3>(k1 == 1.0f ? dy[1] : S::mul(S::set1(k1), dy[1]), dy[3]);
+    const Vec even = add_term<S, k2>(y[0], y[2]);
+    const Vec odd = add_term<S, k3>(k1 == 1.0f ? y[1] : S::mul(S::set1(k1), y[1]), y[3]);
     out[kPoint] = even + odd;
     out[kPoint + 1] = even - odd;
   };
   pair.template operator()<1>();
   pair.template operator()<3>();
   if constexpr (n > 6) pair.template operator()<5>();
+}
+
+// out = B^T m: the coefficients of the polynomial that has the values m at the points.
+template <class S, class W>
+SRCNN_INLINE void interpolate(const typename S::Vec* m, typename S::Vec* out) {
+  constexpr int n = W::kPoints;
+  using Vec = typename S::Vec;
+  Vec sum[n / 2 - 1], difference[n / 2 - 1];
+  SRCNN_UNROLL
+  for (int p = 0; p < n / 2 - 1; ++p) {
+    sum[p] = m[2 * p + 1] + m[2 * p + 2];
+    difference[p] = m[2 * p + 1] - m[2 * p + 2];
+  }
+  const auto coefficient = [&]<int kPower>() __attribute__((always_inline)) {
+    // Row 0 of B holds even powers alone, the last one odd ones.
+    constexpr int kAlone = kPower % 2 == 0 ? 0 : n - 1;
+    const Vec* half = kPower % 2 == 0 ? sum : difference;
+    Vec total = S::mul(S::set1(static_cast<float>(W::kInput.at[kAlone][kPower])), m[kAlone]);
+    total = add_term<S, static_cast<float>(W::kInput.at[1][kPower])>(total, half[0]);
+    total = add_term<S, static_cast<float>(W::kInput.at[3][kPower])>(total, half[1]);
+    if constexpr (n > 6) total = add_term<S, static_cast<float>(W::kInput.at[5][kPower])>(total, half[2]);
+    out[kPower] = total;
+  };
+  coefficient.template operator()<0>();
+  coefficient.template operator()<1>();
+  coefficient.template operator()<2>();
+  coefficient.template operator()<3>();
+  coefficient.template operator()<4>();
+  coefficient.template operator()<5>();
+  if constexpr (n > 6) {
+    coefficient.template operator()<6>();
+    coefficient.template operator()<7>();
+  }
 }
 
 // taps = G^T m: the weights' gradient from that of its points.

@@ -47,7 +47,7 @@ const cpu::WinogradEngine kSixteen = cpu::make_winograd_engine<cpu::ExtensionVec
 
 // Of any machine, of 8 lanes, of 16, and of one that there is not; plans ask nothing else of an engine.
 const cpu::WinogradEngine kEngines[] = {
-    cpu::kGenericWinograd, {8, 4, 1, 2, 4, 3, 4, nullptr}, kSixteen, {1, 1, 1, 1, 1, 1, 1, nullptr}};
+    cpu::kGenericWinograd, {8, 4, 1, 2, 4, 3, 2, 2, nullptr}, kSixteen, {1, 1, 1, 1, 1, 1, 1, 1, nullptr}};
 
 ForwardProblem make_problem(int kernel2, int64_t channels, int64_t scale, int64_t batch, int64_t height, int64_t width) {
   ForwardProblem problem;

@@ -17,7 +17,8 @@ namespace {
 template <class W>
 void check_matrices() {
   constexpr int n = W::kPoints;
-  // Both sides are bilinear in taps and inputs: unit vectors prove it for all.
+  // Both sides are bilinear in taps and inputs: unit vectors prove it for all. Read the other way round, of coefficients
+  // instead of outputs, it is the product of polynomials that conv3 and the backward take.
   for (int tap = 0; tap < W::kR; ++tap) {
     for (int input = 0; input < n; ++input) {
       for (int output = 0; output < W::kM; ++output) {
@@ -45,17 +46,24 @@ void check_vectors() {
   using Vec = cpu::Generic::Vec;
   Random random(1);
   for (int trial = 0; trial < 100; ++trial) {
-    Vec in[n], transformed[n], out[W::kM];
+    Vec in[n], transformed[n], out[W::kM], values[n], coefficients[n];
     for (Vec& vec : in) {
       for (int lane = 0; lane < cpu::Generic::kLanes; ++lane) vec[lane] = std::round(random.uniform(-512, 512));
     }
     cpu::transform_input<cpu::Generic, W>(in, transformed);
     cpu::transform_output<cpu::Generic, W>(in, out);
+    cpu::evaluate<cpu::Generic, W>(in, values);  // of the first kM
+    cpu::interpolate<cpu::Generic, W>(in, coefficients);
     for (int lane = 0; lane < cpu::Generic::kLanes; ++lane) {
       for (int p = 0; p < n; ++p) {
         double want = 0;
         for (int k = 0; k < n; ++k) want += W::kInput.at[p][k] * static_cast<double>(in[k][lane]);
         CHECK(static_cast<double>(transformed[p][lane]) == want);
+        double value = 0, coefficient = 0;
+        for (int j = 0; j < W::kM; ++j) value += W::kOutput.at[j][p] * static_cast<double>(in[j][lane]);
+        for (int q = 0; q < n; ++q) coefficient += W::kInput.at[q][p] * static_cast<double>(in[q][lane]);
+        CHECK(static_cast<double>(values[p][lane]) == value);
+        CHECK(static_cast<double>(coefficients[p][lane]) == coefficient);
       }
       for (int j = 0; j < W::kM; ++j) {
         double want = 0;
