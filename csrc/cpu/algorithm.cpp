@@ -31,8 +31,8 @@ int64_t widest_by_pixels(int kernel2) { return kernel2 == 1 ? 160 : 256; }
 
 // What an algorithm costs, in vector multiply-adds. The first two make whole vectors, of pixels or of tiles, and Winograd whole
 // rows of tiles: on small images that decides, with the time that its weights take. Per pixel and for one channel, the figures
-// for Winograd are its multiply-adds and what the transforms were measured to add, for 16 lanes from 8x8 to 1000x6 pixels, for
-// 8 lanes from 33x33 to 200x200.
+// for Winograd are its multiply-adds and what the transforms were measured to add, for 16 lanes from 8x8 to 1000x6 pixels (but
+// for conv3, whose 500 are of 8), for 8 lanes from 33x33 to 200x200.
 double direct_cost(int kernel2, int64_t channels, int64_t height, int64_t width, Isa isa) {
   const int64_t lanes = engine_for(isa).lanes, columns = width + kKernel3 - 1;
   const double per_pixel = (64.0 * 81 + 800) * static_cast<double>(channels) + 2048.0 * kernel2 * kernel2;
@@ -50,19 +50,20 @@ double winograd_cost(int kernel2, int64_t channels, int64_t batch, int64_t heigh
   const double conv2 = kernel2 == 1 ? 2048 : lanes == 8 ? (kernel2 == 3 ? 6500 : 11500) : (kernel2 == 3 ? 5900 : 10500);
   // Scalar code, while vectors of half the size pass twice as fast.
   const double weights = (lanes >= 16 ? 1 : 2) * (1.5e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.2e6 : 2.6e6));
-  return static_cast<double>(rows * kTile * ((tiles + lanes - 1) / lanes)) * (conv1 + conv2 + 900 * c) +
+  return static_cast<double>(rows * kTile * ((tiles + lanes - 1) / lanes)) * (conv1 + conv2 + 500 * c) +
          weights / static_cast<double>(batch);
 }
 
-// No vector is wasted, but whole tiles are made. The figures are what one thread took from 8x8 to 160x160 pixels (8 lanes: to
-// 200x200).
+// No vector is wasted, but whole tiles are made. The figures are what one thread took from 8x8 to 160x160 pixels (8 lanes: from
+// 33x33 to 256x256, where a call costs something by itself).
 double pixels_cost(int kernel2, int64_t channels, int64_t batch, int64_t height, int64_t width, Isa isa) {
   const int64_t lanes = backward_engine_for(isa).lanes;
   const int64_t pixels = (height + kTile - 1) / kTile * kTile * ((width + kTile - 1) / kTile * kTile);
   const auto c = static_cast<double>(channels);
   const double conv1 = lanes >= 16 ? 1800 * c : 2700 * c;
   const double conv2 = kernel2 == 1 ? 2200 : kernel2 == 3 ? 6200 : lanes == 8 ? 11500 : 12000;
-  const double weights = 0.6e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.5e5 : 6.5e5);
+  const double call = lanes == 8 ? 1e5 + 2e5 * c : 0;
+  const double weights = call + 0.6e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.5e5 : 6.5e5);
   return static_cast<double>(pixels) * (conv1 + conv2 + 1000 * c) / static_cast<double>(lanes) +
          weights / static_cast<double>(batch);
 }
