@@ -25,7 +25,7 @@ from torch import Tensor
 from . import colour, functional
 from .modules import FusedSRCNN
 
-__all__ = ["Pixels", "upscale_bands", "upscale_pixels"]
+__all__ = ["Pixels", "enlarge", "upscale_bands", "upscale_pixels"]
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -106,8 +106,7 @@ def _bands(
     band_pixels: int,
 ) -> Iterator[tuple[int, Pixels]]:
     height, width = pixels.shape[:2]
-    radius = sum(size // 2 for size in model.kernel_sizes)  # rows of the enlarged image
-    reach = math.ceil(radius / scale) + _BICUBIC_HALO  # rows of the source one output row sees
+    reach = _reach(model, scale)
     # Hidden colours are filled as far as that, from neighbours as far again.
     halo = 2 * reach if alpha else reach
     row_pixels = scale * scale * width
@@ -160,6 +159,38 @@ def _check(pixels: Pixels, model: FusedSRCNN, alpha: bool, dtype: np.dtype[np.ge
     if model.num_channels not in (1, 3):
         raise ValueError(f"model must have 1 or 3 channels, got {model.num_channels}")
     return model.scale
+
+
+def enlarge(source: Tensor, model: FusedSRCNN) -> Tensor:
+    """The network on a whole image, in bands where all its feature maps would be kept (reference).
+
+    Args:
+        source: ``[N, c, h, w]`` on the model's device and of its dtype.
+        model: with ``scale`` set.
+
+    Returns:
+        ``[N, c, scale * h, scale * w]``, to rounding what ``model(source)`` gives.
+    """
+    scale = model.scale or 1
+    batch, channels, height, width = source.shape
+    rows = max(1, _REFERENCE_BAND // (scale * scale * width * batch))
+    if rows >= height or not _is_reference(model):
+        whole: Tensor = model(source)
+        return whole
+    reach = _reach(model, scale)
+    out = source.new_empty(batch, channels, height * scale, width * scale)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        first, last = max(0, top - reach), min(height, bottom + reach)
+        band = _without_halo(model(source[..., first:last, :]), model, top - first, last - bottom)
+        out[..., top * scale : bottom * scale, :] = band
+    return out
+
+
+def _reach(model: FusedSRCNN, scale: int) -> int:
+    """Rows of the source that one output row sees above and below."""
+    radius = sum(size // 2 for size in model.kernel_sizes)  # rows of the enlarged image
+    return math.ceil(radius / scale) + _BICUBIC_HALO
 
 
 def _is_reference(model: FusedSRCNN) -> bool:

@@ -261,7 +261,7 @@ def test_damaged_exif_of_a_jpeg_does_not_keep_it_from_tiff():
         (["a.png", "--overwrite", "--skip-existing"], "contradict each other"),
         (["a.png", "a.png", "folder.png", "-o", "b.png"], "must be a folder for a folder"),
         (["*.webp"], "*.webp: no file matches this pattern"),
-        (["empty"], "empty: no image files in this folder (--recursive also"),
+        (["empty"], "empty: no image or video files in this folder (--recursive also"),
         (["a.png", "--device", "tpu"], "--device must be auto, cpu or cuda, got 'tpu'"),
         (["a.png", "--dtype", "int8"], "--dtype must be one of float32, float64"),
         (["a.png", "--backend", "fast"], "--backend must be one of auto, fused, reference"),

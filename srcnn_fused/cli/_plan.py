@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..imaging import WRITABLE
+from ..video.suffixes import VIDEO_SUFFIXES, is_video
 
 __all__ = ["Job", "Plan", "make_plan"]
 
@@ -18,6 +19,7 @@ _READABLE = (
     *WRITABLE,
     *(".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".pbm", ".pcx", ".pgm", ".pnm", ".ppm"),
     *(".qoi", ".tga"),
+    *VIDEO_SUFFIXES,
 )
 
 
@@ -59,7 +61,9 @@ def make_plan(
         inputs: files, folders and patterns.
         output: a file (one input), a folder, or None: beside each input.
         suffix: goes between the stem of an input and its extension.
-        ext: extension of the outputs; None: that of the input, or .png where it cannot be written.
+        ext: extension of the outputs that are pictures, or, being that of a video, of the videos.
+            The others, and all with None, have that of the input, or .png where it cannot be
+            written.
         recursive: search folders in folders.
         overwrite: whether existing outputs will be replaced.
 
@@ -69,6 +73,9 @@ def make_plan(
     """
     ext = _check_ext(ext, "--ext") if ext is not None else None
     found = _unique(item for text in inputs for item in _expand(text, recursive))
+    if ext is not None and not any(is_video(item.path) == _names_video(ext) for item in found):
+        kind = "video" if _names_video(ext) else "picture"
+        raise UserError(f"--ext {ext.lstrip('.')}: none of the inputs is a {kind}")
     folder, file = _split_output(output, ext, found)
     if os.sep in suffix or (os.altsep and os.altsep in suffix):
         raise UserError(f"--suffix must not contain {os.sep!r}, got {suffix!r}")
@@ -80,7 +87,10 @@ def make_plan(
         if folder is not None:
             parent = folder / parent.relative_to(item.root)
         own = item.path.suffix
-        ending = ext or (own if own.lower() in WRITABLE else ".png")
+        if ext is not None and is_video(item.path) == _names_video(ext):
+            ending = ext
+        else:
+            ending = own if own.lower() in (*WRITABLE, *VIDEO_SUFFIXES) else ".png"
         return parent / f"{item.path.stem}{suffix}{ending}"
 
     targets = {item: target_of(item) for item in found}
@@ -142,19 +152,19 @@ def _expand(text: str, recursive: bool) -> Iterator[_Found]:
 
 
 def _search(folder: Path, recursive: bool) -> Iterator[_Found]:
-    """The image files of a folder, sorted, without hidden ones such as unfinished outputs."""
+    """A folder's image and video files, sorted, without hidden ones such as unfinished outputs."""
     files = sorted(folder.rglob("*") if recursive else folder.iterdir())
-    images = [
+    readable = [
         file
         for file in files
         if file.suffix.lower() in _READABLE
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and file.is_file()
     ]
-    if not images:
+    if not readable:
         hint = "" if recursive else " (--recursive also searches the folders in it)"
-        raise UserError(f"{folder}: no image files in this folder{hint}")
-    for file in images:
+        raise UserError(f"{folder}: no image or video files in this folder{hint}")
+    for file in readable:
         yield _Found(file, folder, False)
 
 
@@ -195,6 +205,9 @@ def _split_output(
             "one that does not exist yet is written with a / at its end"
         )
     suffix = _check_ext(path.suffix, f"-o {output}")
+    if is_video(found[0].path) != _names_video(suffix):
+        kind = "video" if is_video(found[0].path) else "picture"
+        raise UserError(f"-o {output}: {found[0].path} is a {kind}, which {suffix} cannot hold")
     if ext is not None and suffix.lower() != ext.lower():
         raise UserError(f"-o {output} and --ext {ext.lstrip('.')} contradict each other")
     return None, path
@@ -202,7 +215,11 @@ def _split_output(
 
 def _check_ext(ext: str, where: str) -> str:
     dotted = ext if ext.startswith(".") else f".{ext}"
-    if dotted.lower() not in WRITABLE:
-        known = ", ".join(name.lstrip(".") for name in WRITABLE)
+    if dotted.lower() not in (*WRITABLE, *VIDEO_SUFFIXES):
+        known = ", ".join(name.lstrip(".") for name in (*WRITABLE, *VIDEO_SUFFIXES))
         raise UserError(f"{where}: unknown extension {dotted!r}; can write {known}")
     return dotted
+
+
+def _names_video(ext: str) -> bool:
+    return ext.lower() in VIDEO_SUFFIXES

@@ -1,4 +1,4 @@
-"""What `upscale` shows on stderr: a line for every file, and a bar with pixels/s and time left."""
+"""What `upscale` shows on stderr: a line for every file, and a bar with speed and time left."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from rich.text import Text
 
 from ..errors import UserError
 from ..imaging import read_size
+from ..video.reader import read_video_size
+from ..video.suffixes import is_video
 from ._plan import Job
 
 __all__ = ["UpscaleProgress"]
 
 
-class _PixelsColumn(ProgressColumn):
-    """Output megapixels, done and in all, and how many a second."""
+class _AmountColumn(ProgressColumn):
+    """Output megapixels, done and in all, and how many a second; of a video, frames of it."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
+        if task.fields["frames"] is not None:
+            done, total, pixels = task.fields["frames"]
+            rate = "" if speed is None else f"  {speed / pixels:.1f} frames/s"
+            return Text(f"{done}/{total or '?'} frames{rate}")
         rate = "" if speed is None else f"  {speed / 1e6:.1f} Mpixel/s"
         return Text(f"{task.completed / 1e6:.1f}/{(task.total or 0) / 1e6:.1f} Mpixel{rate}")
 
@@ -37,19 +43,21 @@ class UpscaleProgress:
         self._bar: Progress | None = None
         # Output pixels expected of each job, as far as its header can be read.
         self._expected: dict[Job, int] = {}
+        self._scale = scale
         self._done = 0  # pixels of this job so far
+        self._frame = 0  # pixels of a frame of this job, once one is done
         if self._console.is_terminal and not quiet:
             self._expected = {job: _output_pixels(job, scale) for job in jobs}
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                _PixelsColumn(),
+                _AmountColumn(),
                 TimeRemainingColumn(),
                 console=self._console,
                 transient=True,
             )
             total = sum(self._expected.values())
-            self._task = self._bar.add_task("", total=total)
+            self._task = self._bar.add_task("", total=total, frames=None)
 
     def __enter__(self) -> UpscaleProgress:
         if self._bar is not None:
@@ -67,9 +75,10 @@ class UpscaleProgress:
 
     def start(self, job: Job) -> None:
         """A job begins."""
-        self._done = 0
+        self._job = job
+        self._done = self._frame = 0
         if self._bar is not None:
-            self._bar.update(self._task, description=escape(job.source.name))
+            self._bar.update(self._task, description=escape(job.source.name), frames=None)
 
     def advance(self, pixels: int) -> None:
         """So many more output pixels are made."""
@@ -77,11 +86,29 @@ class UpscaleProgress:
         if self._bar is not None:
             self._bar.advance(self._task, pixels)
 
-    def finish(self, job: Job, width: int, height: int, seconds: float) -> None:
+    def advance_video(self, done: int, total: int) -> None:
+        """So many frames of a video are made, of so many; 0 where that is not known."""
+        if self._bar is None:
+            return
+        if not self._frame:
+            width, height, _ = read_video_size(self._job.source)
+            self._frame = width * height * self._scale**2
+            self._expect(self._job, max(total, done) * self._frame)
+        self._bar.update(self._task, frames=(done, total, self._frame))
+        self.advance(self._frame)
+
+    def finish(
+        self, job: Job, width: int, height: int, seconds: float, *, frames: int | None = None
+    ) -> None:
         """A job is done."""
-        rate = width * height / max(seconds, 1e-9) / 1e6
-        size = f"{width}x{height}, {seconds:.1f} s, {rate:.1f} Mpixel/s"
-        self._print(f"{job.source} -> {job.target} ({size})")
+        if frames is None:
+            what, rate = "", f"{width * height / max(seconds, 1e-9) / 1e6:.1f} Mpixel/s"
+        else:
+            what, rate = f"{frames} frames, ", f"{frames / max(seconds, 1e-9):.1f} frames/s"
+            self._expect(job, self._done)  # what the header said may have been wrong
+        self._print(
+            f"{job.source} -> {job.target} ({width}x{height}, {what}{seconds:.1f} s, {rate})"
+        )
 
     def skip(self, job: Job) -> None:
         """A job's output exists and is left alone."""
@@ -104,15 +131,22 @@ class UpscaleProgress:
     def _drop(self, job: Job, done: int) -> None:
         """Take what will not come out of the total."""
         self._done = 0
+        self._expect(job, done)
+
+    def _expect(self, job: Job, pixels: int) -> None:
+        """Correct what the total holds of a job."""
         if self._bar is not None:
-            missing = self._expected.get(job, 0) - done
-            total = (self._bar.tasks[0].total or 0) - missing
-            self._bar.update(self._task, total=total)
+            more = pixels - self._expected.get(job, 0)
+            self._expected[job] = pixels
+            self._bar.update(self._task, total=(self._bar.tasks[0].total or 0) + more)
 
 
 def _output_pixels(job: Job, scale: int) -> int:
     try:
-        width, height = read_size(job.source)
-    except UserError:  # reported when its turn comes
+        if is_video(job.source):
+            width, height, frames = read_video_size(job.source)
+        else:
+            (width, height), frames = read_size(job.source), 1
+    except (UserError, ImportError):  # reported when its turn comes
         return 0
-    return width * height * scale * scale
+    return frames * width * height * scale * scale

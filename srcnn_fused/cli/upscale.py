@@ -1,10 +1,9 @@
-"""`srcnn-fused upscale`: image files enlarged by a network."""
+"""`srcnn-fused upscale`: image and video files enlarged by a network."""
 
 from __future__ import annotations
 
 import signal
-import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,19 +11,18 @@ import typer
 from ._options import Backend, Device, Model, Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
-    from ..modules import FusedSRCNN
     from ._plan import Job
-    from ._upscale_progress import UpscaleProgress
 
 
 def upscale(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT", help="Image files, folders, or patterns such as 'photos/*.jpg'."
+            metavar="INPUT",
+            help="Image and video files, folders, or patterns such as 'photos/*.jpg'.",
         ),
     ],
     output: Annotated[
@@ -54,12 +52,30 @@ def upscale(
     ext: Annotated[
         str | None,
         typer.Option(
-            metavar="png|jpg|webp|tif", help="Kind of the outputs. Default: that of the input."
+            metavar="png|jpg|webp|tif|mp4|mkv|...",
+            help="Kind of the outputs, of pictures or of videos. Default: that of the input.",
         ),
     ] = None,
     quality: Annotated[
         int, typer.Option(min=1, max=100, help="Of JPEG and WebP; WebP at 100 is lossless.")
     ] = 95,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of videos: libx264, libx265, libsvtav1, libvpx-vp9, ffv1 (lossless), or another "
+            "encoder of FFmpeg's. Default: libx264, in webm libvpx-vp9.",
+        ),
+    ] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=63,
+            help="Of videos, 0 is best. Default: 16 with libx264, 18 with libx265, "
+            "20 with libsvtav1 and libvpx-vp9.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace outputs that exist.")
     ] = False,
@@ -73,7 +89,7 @@ def upscale(
     backend: Backend = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Enlarge images by a network and write them as PNG, JPEG, WebP or TIFF.
+    """Enlarge images by a network and write them as PNG, JPEG, WebP or TIFF; and videos.
 
     A one-channel model makes the luma (MATLAB's, which it was trained on), bicubic the chroma; a
     three-channel model takes RGB whole. Alpha is enlarged by bicubic. 16-bit PNG and TIFF stay 16
@@ -85,6 +101,7 @@ def upscale(
     """
     from ..errors import UserError
     from ..imaging import MAX_PIXELS
+    from ._enlarge import Settings, enlarge
     from ._heap import return_large_blocks
     from ._load_model import load_model
     from ._messages import describe, say, show_traceback
@@ -103,7 +120,9 @@ def upscale(
         recursive=recursive,
         overwrite=overwrite,
     )
+    _check_encoder(plan.jobs, codec, crf)
     limit = MAX_PIXELS if max_pixels is None else max_pixels
+    settings = Settings(quality, codec, crf, limit, overwrite)
     with _cleaning_up(), UpscaleProgress(plan.jobs, network.scale or 1, quiet=quiet) as progress:
         if plan.left_out:
             names = ", ".join(map(str, plan.left_out))
@@ -114,7 +133,7 @@ def upscale(
                 if skip_existing and job.target.is_file():
                     progress.skip(job)
                 else:
-                    _enlarge(job, network, progress, quality, limit, overwrite=overwrite)
+                    enlarge(job, network, progress, settings)
             except UserError as error:
                 progress.fail(job, str(error))
                 return False
@@ -132,6 +151,16 @@ def upscale(
         raise typer.Exit(1)
 
 
+def _check_encoder(jobs: Sequence[Job], codec: str | None, crf: int | None) -> None:
+    """Say once, and at once, what would be wrong with every video."""
+    from ..video.codecs import check_encoder
+    from ..video.suffixes import is_video
+
+    if codec is not None and any(is_video(job.source) for job in jobs):
+        with suppress(ImportError):  # PyAV is missing, as each of them will say
+            check_encoder(codec, crf)
+
+
 @contextmanager
 def _cleaning_up() -> Iterator[None]:
     """Lets SIGTERM end the program as Ctrl-C does: without leaving unfinished files."""
@@ -144,73 +173,3 @@ def _cleaning_up() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, old)
-
-
-def _enlarge(
-    job: Job,
-    network: FusedSRCNN,
-    progress: UpscaleProgress,
-    quality: int,
-    max_pixels: int,
-    *,
-    overwrite: bool,
-) -> None:
-    """One file. Raises UserError, with nothing left behind, whatever goes wrong with it."""
-    import numpy as np
-
-    from .._files import replacing
-    from ..errors import UserError
-    from ..imaging import WRITABLE, Encoding, open_writer, read_picture
-    from ..upscale import upscale_bands
-    from ._targets import check_target
-
-    source, target = job.source, job.target
-    check_target(target, overwrite=overwrite)
-    progress.start(job)
-    begun = time.monotonic()
-    picture = read_picture(source, max_pixels=max_pixels)
-    for notice in picture.notices:
-        progress.note(f"{source}: {notice}")
-    kind = WRITABLE[target.suffix.lower()]
-    pixels, alpha = picture.pixels, picture.alpha
-    if alpha and kind == "JPEG" and pixels[..., -1].min() == np.iinfo(pixels.dtype).max:
-        pixels, alpha = pixels[..., :-1], False
-    depth = pixels.dtype
-    if depth == np.uint16 and kind in ("JPEG", "WEBP"):
-        depth = np.dtype(np.uint8)
-        progress.note(f"{source}: {kind} holds 8 bits a channel; 16 are reduced to 8")
-    factor = network.scale or 1
-    height, width, channels = pixels.shape
-    encoding = Encoding(
-        kind,
-        width * factor,
-        height * factor,
-        channels,
-        depth,
-        quality,
-        picture.exif,
-        picture.icc,
-        picture.dpi,
-    )
-    try:
-        for notice in encoding.check():
-            progress.note(f"{source}: {notice}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as temporary:
-            with open_writer(temporary, encoding) as writer:
-                for _, band in upscale_bands(pixels, network, alpha=alpha, dtype=depth):
-                    writer.put(band)
-                    progress.advance(band.shape[0] * band.shape[1])
-            check_target(target, overwrite=overwrite)  # it may have come into being meanwhile
-    except UserError as error:
-        line = str(error)
-        raise UserError(line if str(target) in line else f"{source}: {line}") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"{target}: cannot be written: {reason}; nothing was changed") from None
-    except MemoryError:
-        raise UserError(f"{source}: not enough memory to enlarge it") from None
-    except RuntimeError as error:  # torch, above all when a GPU's memory is full
-        line = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"{source}: {line}") from None
-    progress.finish(job, encoding.width, encoding.height, time.monotonic() - begun)

@@ -1,0 +1,86 @@
+"""PyAV, imported when a video is met and not before: pictures do without."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+
+__all__ = ["fraction", "import_av", "reading", "reason_of"]
+
+_HOW = "videos need PyAV: pip install 'srcnn_fused[video]'"
+
+
+def import_av() -> Any:
+    """The package ``av``.
+
+    Raises:
+        ImportError: it is missing, or older than 17.1; the message says how to install it.
+    """
+    try:
+        av = importlib.import_module("av")
+    except ImportError as error:
+        raise ImportError(f"{_HOW} ({error})") from None
+    version = tuple(int(part) for part in av.__version__.split(".")[:2])
+    if version < (17, 1):
+        raise ImportError(f"{_HOW} (17.1 or newer; this is {av.__version__})")
+    # SVT-AV1 writes a page about itself to stderr, whatever FFmpeg's log level; 1 is errors only.
+    os.environ.setdefault("SVT_LOG", "1")
+    return av
+
+
+def fraction(value: Any) -> Fraction | None:
+    """A rational of PyAV, whose type changed with version 19; None for one that is not set."""
+    if not value or not value.denominator:
+        return None
+    return Fraction(int(value.numerator), int(value.denominator))
+
+
+def reason_of(error: BaseException) -> str:
+    """What FFmpeg says about a failure, in a few words."""
+    log = getattr(error, "log", None)
+    text = log[2] if log else getattr(error, "strerror", None) or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what FFmpeg and the system raise about an input into one line that names it."""
+    av = import_av()
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: is a folder, not a video file") from None
+    except PermissionError:
+        raise UserError(f"{path}: no permission to read it") from None
+    except (av.FFmpegError, OSError) as error:
+        raise UserError(f"{path}: cannot be read: {reason_of(error)}") from error
+
+
+@contextlib.contextmanager
+def ffmpeg_messages() -> Iterator[None]:
+    """Has errors of PyAV raised in here carry FFmpeg's message.
+
+    Not for the time that threads of FFmpeg's run: each message takes Python's lock.
+    """
+    av = import_av()
+    before = av.logging.get_level()
+    quiet = logging.NullHandler()  # or Python would print what other threads say meanwhile
+    logging.getLogger("libav").addHandler(quiet)
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture():
+            yield
+    finally:
+        av.logging.set_level(before)
+        logging.getLogger("libav").removeHandler(quiet)
