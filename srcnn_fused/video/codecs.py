@@ -31,6 +31,8 @@ _OTHER_OPTIONS = {
     "libvpx-vp9": {"row-mt": "1", "cpu-used": "2"},
     "ffv1": {"level": "3", "slicecrc": "1"},
 }
+# With fewer frames than its reordering needs, x265 gives decoding times out of thin air.
+_SHORTEST_X265 = 4
 # The option that takes an encoder's own parameters, and what joins a name and its value.
 _PARAMETERS = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": "svtav1-params"}
 
@@ -108,9 +110,17 @@ def read_hdr(frame: Any) -> Hdr | None:
     )
 
 
-def encoder_options(codec: str, crf: int | None, hdr: Hdr | None) -> tuple[dict[str, str], bool]:
-    """Options of an encoder, and whether HDR metadata are among them."""
+def encoder_options(
+    codec: str, crf: int | None, hdr: Hdr | None, frames: int
+) -> tuple[dict[str, str], bool]:
+    """Options of an encoder, and whether HDR metadata are among them.
+
+    Args:
+        frames: that are to be encoded; 0 where that is not known.
+    """
     options = dict(_OTHER_OPTIONS.get(codec, {}))
+    if codec == "libx265" and 0 < frames <= _SHORTEST_X265:
+        options["x265-params"] += ":bframes=0"
     quality = DEFAULT_CRF.get(codec) if crf is None else crf
     if quality is not None:
         options["crf"] = str(quality)

@@ -121,7 +121,7 @@ def enlarge_file(
     total = scan_video(source)
     done = 0
     with VideoReader(source, max_pixels=max_pixels) as reader:
-        with VideoWriter(target, reader, scale, codec=codec, crf=crf) as writer:
+        with VideoWriter(target, reader, scale, frames=total, codec=codec, crf=crf) as writer:
             said = 0
 
             def enlarge(item: Item) -> Item:

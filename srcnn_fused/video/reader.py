@@ -112,6 +112,8 @@ class VideoReader:
         layout: of the planes.
         colour: of the first frame.
         first: the first frame, av.VideoFrame, for what only frames tell.
+        pixel_aspect: width of a pixel over its height; 0 where it is not said.
+        siting: of chroma as the file says it; "" where it does not.
         rate: frames a second, on average.
         time_base: seconds that the stream counts time in.
         notices: what the user should know about the reading, one line each.
@@ -152,11 +154,16 @@ class VideoReader:
         self.first = self._decoded[0]
         self.notices: list[str] = []
         self.layout, self.colour = self._understand(siting)
-        self.siting = siting  # as the file says it; "" where it does not
+        self.siting = siting
         self.rate = (
             fraction(self.stream.average_rate) or fraction(self.stream.guessed_rate) or Fraction(25)
         )
         self.time_base = fraction(self.stream.time_base) or 1 / self.rate
+        self.pixel_aspect = (
+            fraction(self.stream.sample_aspect_ratio)
+            or fraction(context.sample_aspect_ratio)
+            or Fraction(0)
+        )
         self._size = (self.first.width, self.first.height)
         self._step = max(1, round(1 / (self.rate * self.time_base)))
 

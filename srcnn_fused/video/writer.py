@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +27,8 @@ _COARSE = ("mpeg1video", "mpeg2video", "mpeg4", "libxvid", "h263", "h263p")
 _NO_DISPLAY_MATRIX = ("avi", "yuv4mpegpipe")
 # Encoders that refuse odd sizes where chroma is halved.
 _EVEN = ("libx264", "libx265", "h264_", "hevc_")
+# Encoders that write the aspect of pixels; for others that only MP4 does, as PyAV has it.
+_KEEP_ASPECT = (*_EVEN, "mpeg", "libxvid")
 # What containers write by themselves, or what is not true of the output any more.
 _STALE = ("encoder", "major_brand", "minor_version", "compatible_brands", "vendor_id", "duration")
 _STALE_PARTS = ("bps", "number_of_", "_statistics_")
@@ -59,10 +60,18 @@ class VideoWriter:
         reader: VideoReader,
         scale: int,
         *,
+        frames: int = 0,
         codec: str | None = None,
         crf: int | None = None,
     ) -> None:
         """Open the encoder and write the header.
+
+        Args:
+            path: the file, whose suffix says the container.
+            reader: of the input, from which nothing but the first frame is taken.
+            scale: of the enlargement.
+            frames: how many will come; 0 where that is not known.
+            codec, crf: as for upscale_video.
 
         Raises:
             UserError: the container or the encoder does not take it.
@@ -88,7 +97,7 @@ class VideoWriter:
             container_options={"strict": "unofficial"},
         )
         try:
-            self._video = self._add_video(reader, found, crf)
+            self._video = self._add_video(reader, found, crf, frames)
             self._copied = self._add_others(reader)
             with ffmpeg_messages():
                 self._open_encoder()
@@ -147,9 +156,9 @@ class VideoWriter:
                 height, width = even
         return width, height
 
-    def _add_video(self, reader: VideoReader, codec: Any, crf: int | None) -> Any:
+    def _add_video(self, reader: VideoReader, codec: Any, crf: int | None, frames: int) -> Any:
         hdr = read_hdr(reader.first)
-        options, keeps_hdr = encoder_options(codec.name, crf, hdr)
+        options, keeps_hdr = encoder_options(codec.name, crf, hdr, frames)
         if reader.siting:
             options["chroma_sample_location"] = reader.siting
         try:
@@ -167,7 +176,7 @@ class VideoWriter:
         context.width, context.height = self.width, self.height
         context.pix_fmt = chosen
         context.time_base = stream.time_base = self._time_base
-        context.sample_aspect_ratio = reader.stream.sample_aspect_ratio or Fraction(0, 1)
+        context.sample_aspect_ratio = reader.pixel_aspect
         context.color_range = reader.colour.range
         context.colorspace = reader.colour.matrix
         context.color_primaries = reader.colour.primaries
@@ -221,6 +230,11 @@ class VideoWriter:
         lost = sorted({what for name, what in _LOST.items() if name in names})
         if loses_hdr:
             lost.append("HDR10 metadata")
+        keeps_aspect = self._container_name in ("mp4", "mov") or self.encoder.startswith(
+            _KEEP_ASPECT
+        )
+        if reader.pixel_aspect not in (0, 1) and not keeps_aspect:
+            lost.append(f"the aspect of its pixels, {reader.pixel_aspect}")
         if lost:
             self.notices.append(f"cannot be kept and is left out: {', '.join(lost)}")
         rates = reader.stream.average_rate, reader.stream.base_rate
