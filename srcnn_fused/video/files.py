@@ -122,7 +122,7 @@ def enlarge_file(
     done = 0
     with VideoReader(source, max_pixels=max_pixels) as reader:
         with VideoWriter(target, reader, scale, frames=total, codec=codec, crf=crf) as writer:
-            said = 0
+            told: list[str] = []
 
             def enlarge(item: Item) -> Item:
                 nonlocal done
@@ -135,12 +135,10 @@ def enlarge_file(
                 return replace(item, planes=planes, holder=None)
 
             def tell() -> None:
-                nonlocal said
-                lines = [*writer.notices, *reader.notices]
-                for line in lines[said:]:
-                    if note is not None:
+                for line in (*writer.notices, *reader.notices):
+                    if note is not None and line not in told:
+                        told.append(line)
                         note(line)
-                said = len(lines)
 
             tell()
             run_stages(reader.items(), enlarge, writer.write)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import UserError
-from ._av import fraction, import_av, reading
+from ._av import fraction, import_av, reading, reason_of
 from .chroma import SITINGS
 from .formats import from_frame, nearest_layout
 from .planes import Plane, PlaneFormat
@@ -204,7 +204,7 @@ class VideoReader:
         """Frames of the next packet that gives any, or none once many others wait."""
         for packet in self._packets:
             if packet.stream.index == self.stream.index:
-                frames: list[Any] = packet.decode()
+                frames = self._decode_packet(packet)
                 if frames:
                     return frames
             elif packet.size:
@@ -212,6 +212,19 @@ class VideoReader:
                 if len(self._waiting) >= _MAX_PACKETS and hasattr(self, "first"):
                     break
         return []
+
+    def _decode_packet(self, packet: Any) -> list[Any]:
+        try:
+            frames: list[Any] = packet.decode()
+        except import_av().FFmpegError as error:
+            # Near it: decoders with threads report late.
+            time = (
+                "" if packet.pts is None else f" near {float(packet.pts * packet.time_base):.2f} s"
+            )
+            raise UserError(
+                f"{self._path}: its video cannot be decoded{time}: {reason_of(error)}"
+            ) from error
+        return frames
 
     def _item(self, frame: Any, packets: list[Any], last: int | None) -> Item:
         if (frame.width, frame.height) != self._size:

@@ -25,6 +25,8 @@ _COUNTING = ("avi", "yuv4mpegpipe")
 # Encoders whose time base may have no more than 16 bits.
 _COARSE = ("mpeg1video", "mpeg2video", "mpeg4", "libxvid", "h263", "h263p")
 _NO_DISPLAY_MATRIX = ("avi", "yuv4mpegpipe")
+# How far, in frames, a time may lie from the number that stands for it without being worth a word.
+_UNEVEN = 0.3
 # Encoders that refuse odd sizes where chroma is halved.
 _EVEN = ("libx264", "libx265", "h264_", "hevc_")
 # Encoders that write the aspect of pixels; for others that only MP4 does, as PyAV has it.
@@ -88,7 +90,9 @@ class VideoWriter:
         self._counting = self._container_name in _COUNTING or found.name in _COARSE
         self._input_base = reader.time_base
         self._time_base = 1 / reader.rate if self._counting else reader.time_base
+        self._rate = reader.rate
         self._last: int | None = None
+        self._uneven = False
         self._container = av.open(
             f"file:{path}",
             "w",
@@ -237,12 +241,6 @@ class VideoWriter:
             lost.append(f"the aspect of its pixels, {reader.pixel_aspect}")
         if lost:
             self.notices.append(f"cannot be kept and is left out: {', '.join(lost)}")
-        rates = reader.stream.average_rate, reader.stream.base_rate
-        if self._counting and rates[0] != rates[1]:
-            self.notices.append(
-                f"its frames come at a varying rate, which {self._container.format.name} with "
-                f"{self.encoder} keeps only to the nearest of {float(reader.rate):.3f} a second"
-            )
 
     def _add_others(self, reader: VideoReader) -> dict[int, Any]:
         """Streams to copy into, by the index of theirs in the input."""
@@ -306,12 +304,26 @@ class VideoWriter:
         frame.color_trc = context.color_trc
         pts, duration = item.pts, item.duration
         if self._counting:
-            pts = round(pts * self._input_base / self._time_base)
-            pts = pts if self._last is None else max(pts, self._last + 1)
-            duration = 1
-        self._last = pts
+            pts, duration = self._count(pts), 1
         frame.pts, frame.duration, frame.time_base = pts, duration, self._time_base
         return frame
+
+    def _count(self, pts: int) -> int:
+        """A time as a number of frames of the average rate; no two are the same."""
+        exact = pts * self._input_base / self._time_base
+        number = round(exact)
+        if self._last is not None:
+            # Y4M has no times at all.
+            plain = self._container_name == "yuv4mpegpipe"
+            number = self._last + 1 if plain else max(number, self._last + 1)
+        self._last = number
+        if not self._uneven and abs(exact - number) > _UNEVEN:
+            self._uneven = True
+            self.notices.append(
+                f"its frames come at a varying rate, which {self._container.format.name} with "
+                f"{self.encoder} does not keep: they are counted, {float(self._rate):.3f} a second"
+            )
+        return number
 
 
 def _describe(stream: Any) -> str:
