@@ -13,6 +13,7 @@ from .planes import Plane, PlaneFormat
 __all__ = ["fitting_format", "format_name", "from_frame", "nearest_layout", "to_frame"]
 
 _DEPTHS = {8: "", 10: "10le", 12: "12le"}
+_ACCURATE_ROUNDING = 0x40000  # FFmpeg's SWS_ACCURATE_RND, which PyAV has no name for before 18
 _BY_DIVISION = {(2, 2): "420", (2, 1): "422", (1, 1): "444"}
 
 
@@ -88,12 +89,12 @@ def from_frame(frame: Any, layout: PlaneFormat) -> tuple[Any, list[Plane]]:
 def _convert(frame: Any, wanted: str) -> Any:
     av = import_av()
     kinds = av.video.reformatter
-    how = kinds.Interpolation.BICUBIC | kinds.Interpolation.ACCURATE_RND
+    how = int(kinds.Interpolation.BICUBIC) | _ACCURATE_ROUNDING
     if not (frame.format.is_rgb or frame.format.has_palette):
-        return frame.reformat(format=wanted, interpolation=int(how))
+        return frame.reformat(format=wanted, interpolation=how)
     return frame.reformat(
         format=wanted,
-        interpolation=int(how),
+        interpolation=how,
         dst_colorspace=int(kinds.Colorspace.ITU709),
         src_color_range=int(kinds.ColorRange.JPEG),
         dst_color_range=int(kinds.ColorRange.MPEG),
