@@ -406,8 +406,7 @@ def test_rotation_is_kept(clips, tmp_path, model, name):
     _, first = clips.read_clip(target)
     assert (first.width, first.height, first.rotation) == (64, 32, -90)
     if name == "b.mp4":  # the movement behind the turn, in pixels, grows with the frame
-        (matrix,) = (s for s in first.side_data if s.type.name == "DISPLAYMATRIX")
-        assert np.frombuffer(matrix, np.int32)[6] == 32 << 16
+        assert clips.read_side_data(target)["DISPLAYMATRIX"][6] == 32 << 16
     notices = []
     upscale_video(source, tmp_path / "c.avi", model, note=notices.append)
     assert notices == [
@@ -434,12 +433,11 @@ def test_hdr10_metadata_are_kept(clips, tmp_path, model, codec):
         colorspace=9,
     )
     upscale_video(source, target, model, codec=codec)
-    _, first = clips.read_clip(target)
-    sides = {side.type.name: bytes(side) for side in first.side_data}
-    numbers = np.frombuffer(sides["MASTERING_DISPLAY_METADATA"], np.int32)[:20].reshape(-1, 2)
+    sides = clips.read_side_data(target)
+    numbers = sides["MASTERING_DISPLAY_METADATA"][:20].reshape(-1, 2)
     expected = [0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329, 0.005, 1000]
     np.testing.assert_allclose(numbers[:, 0] / numbers[:, 1], expected, rtol=2e-3)
-    assert np.frombuffer(sides["CONTENT_LIGHT_LEVEL"], np.int32).tolist() == [1000, 400]
+    assert sides["CONTENT_LIGHT_LEVEL"].tolist() == [1000, 400]
 
 
 def test_memory_does_not_depend_on_the_length(clips, tmp_path, model, monkeypatch):
@@ -521,10 +519,10 @@ def test_the_aspect_of_pixels_is_kept_or_named(clips, tmp_path, model, name, cod
     notices = []
     upscale_video(source, tmp_path / name, model, codec=codec, note=notices.append)
     with clips.av.open(str(tmp_path / name)) as container:
-        found = container.streams.video[0].sample_aspect_ratio
+        found = container.streams.video[0].sample_aspect_ratio or 0
     lost = "cannot be kept and is left out: the aspect of its pixels, 4/3"
     assert notices == ([] if kept else [lost])
-    assert (found == aspect) == kept
+    assert (float(found) == float(aspect)) == kept
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1"])

@@ -99,11 +99,24 @@ def make_clip(
     return written
 
 
+def read_side_data(path):
+    """What comes with the first frame, or, from PyAV 19 on, with the decoder, as int32."""
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        whole = getattr(container.streams.video[0].codec_context, "decoded_side_data", {})
+        sides = [frame.side_data[index] for index in range(len(frame.side_data))]
+        found = {kind.name: bytes(data) for kind, data in whole.items()}
+        found.update({side.type.name: bytes(side) for side in sides})
+    return {
+        name: np.frombuffer(data, np.int32) for name, data in found.items() if len(data) % 4 == 0
+    }
+
+
 def read_clip(path):
     """All frames of a file as (seconds, planes), and the first frame itself."""
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
-    return [(float(f.pts * f.time_base), planes_of(f)) for f in frames], frames[0]
+    return [(f.time, planes_of(f)) for f in frames], frames[0]
 
 
 def packets_of(path, kind):

@@ -13,7 +13,15 @@ from typing import Any
 
 from ..errors import UserError
 
-__all__ = ["fraction", "import_av", "reading", "reason_of"]
+__all__ = [
+    "ffmpeg_messages",
+    "fraction",
+    "import_av",
+    "open_container",
+    "reading",
+    "reason_of",
+    "side_data",
+]
 
 _HOW = "videos need PyAV: pip install 'srcnn_fused[video]'"
 
@@ -28,12 +36,39 @@ def import_av() -> Any:
         av = importlib.import_module("av")
     except ImportError as error:
         raise ImportError(f"{_HOW} ({error})") from None
-    version = tuple(int(part) for part in av.__version__.split(".")[:2])
-    if version < (17, 1):
+    if _version(av) < (17, 1):
         raise ImportError(f"{_HOW} (17.1 or newer; this is {av.__version__})")
     # SVT-AV1 writes a page about itself to stderr, whatever FFmpeg's log level; 1 is errors only.
     os.environ.setdefault("SVT_LOG", "1")
     return av
+
+
+def _version(av: Any) -> tuple[int, ...]:
+    return tuple(int(part) for part in av.__version__.split(".")[:2])
+
+
+def open_container(path: Path, mode: str, **options: Any) -> Any:
+    """av.open, where metadata that are no UTF-8 pass through as the bytes they are."""
+    av = import_av()
+    if _version(av) < (19, 0):  # from there on it is always so
+        options["metadata_errors"] = "surrogateescape"
+    # "file:" keeps names with a colon from being taken for an address.
+    return av.open(f"file:{path}", mode, **options)
+
+
+def side_data(frame: Any, context: Any) -> dict[str, bytes]:
+    """What a decoded frame carries beside its samples, by FFmpeg's names.
+
+    From version 19 on, what holds for the whole stream may lie with the decoder instead.
+    """
+    whole = getattr(context, "decoded_side_data", {})
+    found = {kind.name: bytes(data) for kind, data in whole.items()}
+    try:
+        everything = [frame.side_data[index] for index in range(len(frame.side_data))]
+        found.update({side.type.name: bytes(side) for side in everything})
+    except ValueError:  # a kind that a PyAV before 19 does not know
+        pass
+    return found
 
 
 def fraction(value: Any) -> Fraction | None:

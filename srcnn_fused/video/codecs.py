@@ -86,14 +86,13 @@ class Hdr:
     light: tuple[int, int] | None
 
 
-def read_hdr(frame: Any) -> Hdr | None:
-    """HDR10 metadata of an av.VideoFrame; None where it is not there, or not whole.
+def read_hdr(data: dict[str, bytes]) -> Hdr | None:
+    """HDR10 metadata in the side data of a video; None where they are not there, or not whole.
 
     PyAV gives out FFmpeg's structures as bytes: AVMasteringDisplayMetadata is 10 fractions of two
     ints (red, green, blue, white, darkest, brightest) and two flags; AVContentLightMetadata two
     ints.
     """
-    data = {side.type.name: bytes(side) for side in frame.side_data}
     display = data.get("MASTERING_DISPLAY_METADATA", b"")
     if len(display) < 88:
         return None

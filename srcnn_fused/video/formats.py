@@ -69,30 +69,32 @@ def _fallbacks(wanted: str) -> Iterable[str]:
     return (other + _DEPTHS[depth] for depth in depths for other in stems)
 
 
-def from_frame(frame: Any, layout: PlaneFormat) -> tuple[Any, list[Plane]]:
+def from_frame(frame: Any, layout: PlaneFormat, reformatter: Any) -> tuple[Any, list[Plane]]:
     """Views of a frame's planes, and the frame that holds them.
 
     Args:
         frame: av.VideoFrame of any format.
         layout: what the planes are to be.
+        reformatter: av.video.reformatter.VideoReformatter, for frames of other formats.
     """
     wanted = format_name(layout.subsampling, layout.depth)
     # yuvj420p and its like are the same samples, said to be full-range.
     if frame.format.name.replace("yuvj", "yuv") != wanted:
-        frame = _convert(frame, wanted)
+        frame = _convert(frame, wanted, reformatter)
     sizes = layout.plane_sizes(frame.height, frame.width)
     return frame, [
         _view(plane, size, layout) for plane, size in zip(frame.planes, sizes, strict=True)
     ]
 
 
-def _convert(frame: Any, wanted: str) -> Any:
+def _convert(frame: Any, wanted: str, reformatter: Any) -> Any:
     av = import_av()
     kinds = av.video.reformatter
     how = int(kinds.Interpolation.BICUBIC) | _ACCURATE_ROUNDING
     if not (frame.format.is_rgb or frame.format.has_palette):
-        return frame.reformat(format=wanted, interpolation=how)
-    return frame.reformat(
+        return reformatter.reformat(frame, format=wanted, interpolation=how)
+    return reformatter.reformat(
+        frame,
         format=wanted,
         interpolation=how,
         dst_colorspace=int(kinds.Colorspace.ITU709),

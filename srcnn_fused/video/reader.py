@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import UserError
-from ._av import fraction, import_av, reading, reason_of
+from ._av import fraction, import_av, open_container, reading, reason_of, side_data
 from .chroma import SITINGS
 from .formats import from_frame, nearest_layout
 from .planes import Plane, PlaneFormat
@@ -112,6 +112,7 @@ class VideoReader:
         layout: of the planes.
         colour: of the first frame.
         first: the first frame, av.VideoFrame, for what only frames tell.
+        side_data: what comes with it, by FFmpeg's names.
         pixel_aspect: width of a pixel over its height; 0 where it is not said.
         siting: of chroma as the file says it; "" where it does not.
         rate: frames a second, on average.
@@ -146,12 +147,15 @@ class VideoReader:
             )
         self.stream.thread_type = "AUTO"  # frames and slices; PyAV's default is slices alone
         siting = _siting(self.container, self.stream.index)
+        # One for all frames: each keeps megabytes.
+        self._reformatter = import_av().video.reformatter.VideoReformatter()
         self._packets = self.container.demux()
         self._waiting: list[Any] = []  # packets of other streams
         self._decoded: list[Any] = self._decode()
         if not self._decoded:
             raise UserError(f"{path}: cannot be read: it holds no frame of video")
         self.first = self._decoded[0]
+        self.side_data = side_data(self.first, context)
         self.notices: list[str] = []
         self.layout, self.colour = self._understand(siting)
         self.siting = siting
@@ -218,9 +222,9 @@ class VideoReader:
             frames: list[Any] = packet.decode()
         except import_av().FFmpegError as error:
             # Near it: decoders with threads report late.
-            time = (
-                "" if packet.pts is None else f" near {float(packet.pts * packet.time_base):.2f} s"
-            )
+            base = fraction(packet.time_base)
+            known = packet.pts is not None and base is not None
+            time = f" near {float(packet.pts * base):.2f} s" if known else ""
             raise UserError(
                 f"{self._path}: its video cannot be decoded{time}: {reason_of(error)}"
             ) from error
@@ -239,7 +243,7 @@ class VideoReader:
             pts = 0 if last is None else last + self._step
         if last is not None:
             pts = max(pts, last + 1)  # as broken files need it: encoders insist
-        holder, planes = from_frame(frame, self.layout)
+        holder, planes = from_frame(frame, self.layout, self._reformatter)
         return Item(packets, planes, pts, frame.duration or 0, holder)
 
     def _understand(self, siting: str) -> tuple[PlaneFormat, Colour]:
@@ -279,8 +283,7 @@ def _open(path: Path) -> Any:
         raise IsADirectoryError
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path}: is empty")
-    # "file:" keeps names with a colon from being taken for an address.
-    return import_av().open(f"file:{path}", metadata_errors="replace")
+    return open_container(path, "r")
 
 
 def _video_stream(container: Any, path: Path) -> Any:

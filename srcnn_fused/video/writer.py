@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ._av import ffmpeg_messages, import_av, reason_of
+from ._av import ffmpeg_messages, import_av, open_container, reason_of
 from .codecs import check_encoder, choose_encoder, encoder_options, read_hdr
 from .formats import fitting_format, format_name, to_frame
 from .planes import SUBSAMPLINGS
@@ -79,7 +79,6 @@ class VideoWriter:
             UserError: the container or the encoder does not take it.
             OSError: the file cannot be written.
         """
-        av = import_av()
         self.notices: list[str] = []
         self.encoder = choose_encoder(path, codec)
         found = check_encoder(self.encoder, crf)
@@ -93,8 +92,8 @@ class VideoWriter:
         self._rate = reader.rate
         self._last: int | None = None
         self._uneven = False
-        self._container = av.open(
-            f"file:{path}",
+        self._container = open_container(
+            path,
             "w",
             format=self._container_name,
             # Y4M of more than 8 bits is an extension, which everybody reads.
@@ -161,7 +160,7 @@ class VideoWriter:
         return width, height
 
     def _add_video(self, reader: VideoReader, codec: Any, crf: int | None, frames: int) -> Any:
-        hdr = read_hdr(reader.first)
+        hdr = read_hdr(reader.side_data)
         options, keeps_hdr = encoder_options(codec.name, crf, hdr, frames)
         if reader.siting:
             options["chroma_sample_location"] = reader.siting
@@ -214,8 +213,7 @@ class VideoWriter:
 
     def _keep_rotation(self, stream: Any, reader: VideoReader) -> None:
         """How players are to turn the picture, as FFmpeg's display matrix of nine numbers."""
-        sides = {side.type.name: bytes(side) for side in reader.first.side_data}
-        matrix = np.frombuffer(sides.get("DISPLAYMATRIX", b""), np.int32).tolist()
+        matrix = np.frombuffer(reader.side_data.get("DISPLAYMATRIX", b""), np.int32).tolist()
         if len(matrix) != 9:
             return
         if self._container_name in _NO_DISPLAY_MATRIX:
@@ -230,7 +228,7 @@ class VideoWriter:
         stream.set_display_matrix(matrix)
 
     def _note_losses(self, reader: VideoReader, loses_hdr: bool) -> None:
-        names = {side.type.name for side in reader.first.side_data}
+        names = reader.side_data
         lost = sorted({what for name, what in _LOST.items() if name in names})
         if loses_hdr:
             lost.append("HDR10 metadata")
