@@ -22,7 +22,7 @@ from upscale_command import (
 )
 
 pytest.importorskip("av")
-from video_clips import make_clip, packets_of, read_clip
+from video_clips import join, make_clip, packets_of, read_clip
 
 from srcnn_fused.cli._plan import Job
 from srcnn_fused.cli._upscale_progress import UpscaleProgress
@@ -35,8 +35,10 @@ def test_the_output_is_the_enlarged_video_beside_the_input():
     written = make_clip("a.mkv", 3, size=SIZE, sound=True)
     result = run("a.mkv", "--codec", "ffv1")
     assert result.exit_code == 0, result.stderr
-    assert re.fullmatch(
-        r"a\.mkv -> a_x3\.mkv \(60x48, 3 frames, \d+\.\d s, \d+\.\d frames/s\)\n", result.stderr
+    assert re.search(
+        r"^a\.mkv -> a_x3\.mkv \(60x48, 3 frames, \d+\.\d s, \d+\.\d frames/s\)\n",
+        result.stderr,
+        re.M,
     )
     assert files() == ["a.mkv", "a_x3.mkv"]
     frames, _ = read_clip("a_x3.mkv")
@@ -147,21 +149,13 @@ def test_rgb_models_are_for_pictures():
     assert files() == ["a.mkv", "a.png", "a_x2.png"]
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.mp4", "libx264")])
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_file_that_is_cut_short_is_an_error(name, codec, share):
+def test_a_file_that_is_cut_short_is_an_error(name, share):
     """Found before any frame is enlarged. The index of the MP4 lies in front, as on the web."""
-    make_clip("whole.mkv", 100, codec=codec, size=(32, 32), sound=True)
-    import av
-
-    options = {"movflags": "faststart"} if name == "a.mp4" else {}
-    with av.open("whole.mkv") as source, av.open(name, "w", options=options) as target:
-        streams = {s.index: target.add_stream_from_template(s, opaque=True) for s in source.streams}
-        for packet in source.demux():
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                target.mux(packet)
-    os.remove("whole.mkv")  # noqa: PTH107
+    make_clip("whole.mkv", 100, codec="libx264", size=(32, 32), sound=True)
+    join(["whole.mkv"], name, {"movflags": "faststart"} if name == "a.mp4" else None)
+    Path("whole.mkv").unlink()
     whole = Path(name).read_bytes()
     Path(name).write_bytes(whole[: int(len(whole) * share)])
     picture("b.png")
@@ -290,7 +284,7 @@ def test_a_write_failure_costs_nothing(ext):
     done = start("a.mkv", "--ext", ext, "--overwrite", limit=1000)
     _, errors = done.communicate(timeout=120)
     assert done.returncode == 1
-    assert errors == (
+    assert errors.endswith(
         f"srcnn-fused: error: a_x3.{ext}: cannot be written: File too large; nothing was changed\n"
     )
     assert files() == ["a.mkv", f"a_x3.{ext}"]

@@ -1,5 +1,6 @@
 """Video: planes against the network and bicubic called directly, chroma's place, files."""
 
+import copy
 import importlib
 import itertools
 import math
@@ -166,6 +167,17 @@ def test_the_reference_makes_bands_of_a_frame(model):
     image = torch.rand(1, 1, 200, 300)
     with torch.inference_mode():
         torch.testing.assert_close(enlarge(image, slow), slow(image), atol=1e-6, rtol=0)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("depth", [8, 10])
+def test_a_gpu_makes_the_same_frame(model, cuda, depth):
+    form = PlaneFormat("420", depth)
+    planes = [noise(*size, depth, seed) for seed, size in enumerate(form.plane_sizes(33, 45))]
+    expected = enlarge_planes(planes, model, form)
+    got = enlarge_planes(planes, copy.deepcopy(model).cuda(), form)
+    for plane, exact in zip(got, expected, strict=True):
+        assert np.abs(plane.astype(int) - exact).max() <= (1 if depth == 8 else 2)
 
 
 @pytest.mark.parametrize(
@@ -389,9 +401,25 @@ def test_what_a_container_cannot_hold_is_named(clips, tmp_path, model):
     clips.make_clip(source, 2, "yuv420p10le", sound=True, size=(16, 16))
     notices = []
     upscale_video(source, target, model, note=notices.append)
-    assert "webm cannot hold its sound (pcm_s16le, #1): it is left out" in notices
+    assert "webm cannot hold its sound (pcm_s16le, #1): left out" in notices
     with clips.av.open(str(target)) as container:
         assert [s.codec_context.name for s in container.streams] == ["vp9"]
+
+
+def test_subtitles_are_copied_or_named(clips, tmp_path, model):
+    text = tmp_path / "a.srt"
+    text.write_text("1\n00:00:00,040 --> 00:00:00,200\nGood evening.\n")
+    source, target = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    clips.make_clip(tmp_path / "silent.mkv", 10, codec="libx264", size=(32, 32))
+    parts = [tmp_path / "silent.mkv", text]
+    clips.join(parts, source)
+    notices = []
+    upscale_video(source, target, model, note=notices.append)
+    assert notices == []
+    (line,) = clips.packets_of(target, "subtitles")
+    assert line == b"Good evening."
+    upscale_video(source, tmp_path / "b.mp4", model, note=notices.append)
+    assert notices == ["mp4 cannot hold its subtitles (srt, #1): left out"]
 
 
 @pytest.mark.parametrize("name", ["b.mp4", "b.mkv"])
@@ -483,6 +511,8 @@ def test_the_target_is_checked_before_any_work(clips, tmp_path, model):
     assert len(clips.read_clip(target)[0]) == 3
     with pytest.raises(ValueError, match=r"target must end in one of \.mp4, .*, got 'b\.png'"):
         upscale_video(source, tmp_path / "b.png", model)
+    with pytest.raises(ValueError, match="target must not be the source"):
+        upscale_video(source, source, model, overwrite=True)
     with pytest.raises(ValueError, match="one channel"):
         upscale_video(source, tmp_path / "c.mkv", FusedSRCNN(3, scale=2))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mkv", "b.mkv"]

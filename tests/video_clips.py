@@ -99,6 +99,23 @@ def make_clip(
     return written
 
 
+def join(paths, target, options=None):
+    """Copy all streams of some files into one."""
+    with av.open(str(target), "w", options=options or {}) as container:
+        sources = [av.open(str(path)) for path in paths]
+        copies = {
+            (number, stream.index): container.add_stream_from_template(stream, opaque=True)
+            for number, source in enumerate(sources)
+            for stream in source.streams
+        }
+        for number, source in enumerate(sources):
+            for packet in source.demux():
+                if packet.dts is not None:
+                    packet.stream = copies[number, packet.stream.index]
+                    container.mux(packet)
+            source.close()
+
+
 def read_side_data(path):
     """What comes with the first frame, or, from PyAV 19 on, with the decoder, as int32."""
     with av.open(str(path)) as container:

@@ -74,7 +74,7 @@ def upscale_video(
 
     Raises:
         ImportError: PyAV is missing: ``pip install 'srcnn_fused[video]'``.
-        ValueError: the model or the target's suffix is not as above.
+        ValueError: the model or the target's suffix is not as above, or the target is the source.
         FileExistsError: the target exists, and ``overwrite`` is not set.
         UserError: the source is missing, broken, cut short or not a video; an encoder or container
             that cannot hold it.
@@ -89,6 +89,8 @@ def upscale_video(
     if not is_video(goal):
         known = ", ".join(VIDEO_SUFFIXES)
         raise ValueError(f"target must end in one of {known}, got {goal.name!r}")
+    if goal.exists() and path.exists() and goal.samefile(path):
+        raise ValueError(f"target must not be the source, got {goal} for both")
     if goal.exists() and not overwrite:
         raise FileExistsError(f"{goal} exists, and overwrite is not set")
     import_av()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -104,7 +105,7 @@ class VideoWriter:
             self._copied = self._add_others(reader)
             with ffmpeg_messages():
                 self._open_encoder()
-                self._container.start_encoding()
+                self._write_header()
         except BaseException:
             self._container.close()
             raise
@@ -119,13 +120,9 @@ class VideoWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Complete the file, or leave half a one."""
-        if error is None:
+        # Of two failures, the first is the one to tell.
+        with contextlib.suppress(*(() if error is None else (Exception,))):
             self._container.close()
-            return
-        try:
-            self._container.close()
-        except Exception:  # the first failure is the one to tell
-            return
 
     def write(self, items: Iterable[Item]) -> None:
         """Encode frames and copy packets, to the last.
@@ -211,6 +208,15 @@ class VideoWriter:
         if "crf" in context.options:
             raise UserError(f"--crf: {self.encoder} has no such option")
 
+    def _write_header(self) -> None:
+        try:
+            self._container.start_encoding()
+        except OSError:
+            raise
+        except import_av().FFmpegError as error:
+            name = self._container.format.name
+            raise UserError(f"{name} does not take its streams: {reason_of(error)}") from error
+
     def _keep_rotation(self, stream: Any, reader: VideoReader) -> None:
         """How players are to turn the picture, as FFmpeg's display matrix of nine numbers."""
         matrix = np.frombuffer(reader.side_data.get("DISPLAYMATRIX", b""), np.int32).tolist()
@@ -252,9 +258,7 @@ class VideoWriter:
             except (ValueError, import_av().FFmpegError):
                 new = None
             if new is None:
-                self.notices.append(
-                    f"{self._container.format.name} cannot hold {name}: it is left out"
-                )
+                self.notices.append(f"{self._container.format.name} cannot hold {name}: left out")
                 continue
             if stream.type != "attachment":
                 copied[stream.index] = new
