@@ -348,6 +348,26 @@ def test_other_formats_become_the_nearest_planar_one(
         assert (first.color_range, first.colorspace) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "known", "chosen"),
+    [
+        ("yuv420p", ["yuv444p", "yuv420p"], "yuv420p"),
+        ("yuv420p", ["yuvj420p"], "yuv420p"),
+        ("yuv420p10le", ["yuv420p", "p010le"], "p010le"),
+        ("gray", ["yuv420p", "yuv444p"], "yuv420p"),
+        ("yuv420p", ["yuv420p10le", "yuv422p"], "yuv422p"),
+        ("yuv444p12le", ["yuv444p", "yuv420p12le", "yuv444p10le"], "yuv420p12le"),
+        ("yuv422p10le", ["yuv420p", "yuv422p"], "yuv422p"),
+        ("yuv420p", ["rgb24"], "rgb24"),
+        ("yuv420p12le", [], "yuv420p12le"),
+    ],
+)
+def test_an_encoder_gets_the_format_that_loses_least(clips, wanted, known, chosen):
+    from srcnn_fused.video.formats import fitting_format
+
+    assert fitting_format(wanted, known) == chosen
+
+
 def test_y4m_and_its_siting(clips, tmp_path, model):
     source, target = tmp_path / "a.y4m", tmp_path / "b.y4m"
     location = {"chroma_sample_location": "topleft"}
@@ -410,7 +430,7 @@ def test_subtitles_are_copied_or_named(clips, tmp_path, model):
     text = tmp_path / "a.srt"
     text.write_text("1\n00:00:00,040 --> 00:00:00,200\nGood evening.\n")
     source, target = tmp_path / "a.mkv", tmp_path / "b.mkv"
-    clips.make_clip(tmp_path / "silent.mkv", 10, codec="libx264", size=(32, 32))
+    clips.make_clip(tmp_path / "silent.mkv", 10, size=(32, 32))
     parts = [tmp_path / "silent.mkv", text]
     clips.join(parts, source)
     notices = []

@@ -92,15 +92,17 @@ def make_clip(
         if voice is not None:
             length = 8000 * frames // rate
             samples = np.random.default_rng(9).integers(-9000, 9000, (1, length), np.int16)
-            block = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-            block.sample_rate, block.pts, block.time_base = 8000, 0, Fraction(1, 8000)
-            container.mux(voice.encode(block))
+            for start in range(0, length, 800):  # a tenth of a second each
+                part = np.ascontiguousarray(samples[:, start : start + 800])
+                block = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
+                block.sample_rate, block.pts, block.time_base = 8000, start, Fraction(1, 8000)
+                container.mux(voice.encode(block))
             container.mux(voice.encode(None))
     return written
 
 
 def join(paths, target, options=None):
-    """Copy all streams of some files into one."""
+    """Copy all streams of some files into one; of video, without B-frames."""
     with av.open(str(target), "w", options=options or {}) as container:
         sources = [av.open(str(path)) for path in paths]
         copies = {
@@ -110,7 +112,7 @@ def join(paths, target, options=None):
         }
         for number, source in enumerate(sources):
             for packet in source.demux():
-                if packet.dts is not None:
+                if packet.size:
                     packet.stream = copies[number, packet.stream.index]
                     container.mux(packet)
             source.close()

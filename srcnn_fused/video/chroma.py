@@ -9,9 +9,8 @@ half at x4. They are therefore resampled at shifted positions.
 
 from __future__ import annotations
 
-import math
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .. import functional
@@ -29,7 +28,9 @@ SITINGS = {
     "bottomleft": (1.0, 0.0),
     "bottom": (1.0, 0.5),
 }
-_REACH = 2  # samples of the plane that an output's four taps reach from the one nearest below
+# An output's four taps, shifted by no more than half a sample, lie within two of its own sample.
+_REACH = 2
+_TAPS = 2 * _REACH + 1
 
 
 def siting_shift(position: float, scale: int) -> float:
@@ -72,53 +73,45 @@ def enlarge_chroma(
         return functional.bicubic_resize(
             planes, scale=float(scale), convention=convention, backend=backend
         )
-    for dim, by in ((-2, shift[0]), (-1, shift[1])):
-        planes = _enlarge_axis(planes, dim, scale, by, convention)
-    return planes
-
-
-def _enlarge_axis(x: Tensor, dim: int, scale: int, shift: float, convention: str) -> Tensor:
-    """One axis, phase by phase: output K = scale * q + p has the same four weights for every q."""
-    length = x.shape[dim]
-    before = torch.arange(-_REACH, 0, device=x.device)
-    after = torch.arange(length, length + _REACH, device=x.device)
-    padded = torch.cat(
-        [_beyond(x, dim, before, convention), x, _beyond(x, dim, after, convention)], dim
+    # GPUs may round the operands of float32 convolutions to TF32, 10 bits: too few.
+    x = planes.double() if planes.is_cuda else planes
+    batch, channels, height, width = x.shape
+    down = _phases(scale, shift[0], convention).to(x)
+    across = _phases(scale, shift[1], convention).to(x)
+    kernels = down[:, None, :, None] * across[None, :, None, :]  # [scale, scale, 5, 5]
+    padded = _pad(_pad(x, -2, convention), -1, convention).reshape(
+        batch * channels, 1, height + 2 * _REACH, width + 2 * _REACH
     )
-    inside = None
+    out = F.pixel_shuffle(F.conv2d(padded, kernels.reshape(-1, 1, _TAPS, _TAPS)), scale)
     if convention == "pil":  # weights beyond the edge are left out and the others renormalised
-        inside = x.new_zeros(length + 2 * _REACH)
-        inside[_REACH:-_REACH] = 1
+        out /= _weight_inside(height, down)[:, None] * _weight_inside(width, across)
+    return out.reshape(batch, channels, scale * height, scale * width).to(planes.dtype)
+
+
+def _phases(scale: int, shift: float, convention: str) -> Tensor:
+    """Weights of the samples -2 to 2 around q, for outputs scale * q + p: ``[scale, 5]``."""
     a = -0.75 if convention == "torch" else -0.5
-    phases = x.dim() + dim + 1  # a new dimension behind dim
-    shape = list(x.shape)
-    shape.insert(phases, scale)
-    out = x.new_empty(shape)
-    for phase in range(scale):
-        offset = (phase + 0.5) / scale - 0.5 + shift
-        first = math.floor(offset) - 1
-        distances = offset - (first + torch.arange(4, dtype=torch.float64))
-        weights = keys_cubic(distances, a).tolist()
-        part = out.select(phases, phase)
-        part.zero_()
-        norm = None if inside is None else inside.new_zeros(length)
-        for tap, weight in enumerate(weights, first + _REACH):
-            part.add_(padded.narrow(dim, tap, length), alpha=weight)
-            if inside is not None and norm is not None:
-                norm.add_(inside[tap : tap + length], alpha=weight)
-        if norm is not None:
-            part.div_(norm[:, None] if dim == -2 else norm)
-    return out.flatten(phases - 1, phases)
+    offsets = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5 + shift
+    samples = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64)
+    return keys_cubic(offsets[:, None] - samples, a)
 
 
-def _beyond(x: Tensor, dim: int, indices: Tensor, convention: str) -> Tensor:
-    """What the convention has at indices outside of the plane."""
+def _pad(x: Tensor, dim: int, convention: str) -> Tensor:
+    """The plane with what the convention has beyond its edges, two samples a side."""
     length = x.shape[dim]
+    indices = torch.arange(-_REACH, length + _REACH, device=x.device)
     if convention == "matlab":  # mirrored, the edge sample repeated
         indices = indices.remainder(2 * length)
         indices = torch.minimum(indices, 2 * length - 1 - indices)
-    elif convention == "pil":
-        shape = list(x.shape)
-        shape[dim] = len(indices)
-        return x.new_zeros(shape)
-    return x.index_select(dim, indices.clamp(0, length - 1))
+    indices = indices.clamp(0, length - 1)
+    edges = [x.index_select(dim, part) for part in (indices[:_REACH], indices[-_REACH:])]
+    if convention == "pil":
+        edges = [torch.zeros_like(edge) for edge in edges]
+    return torch.cat([edges[0], x, edges[1]], dim)
+
+
+def _weight_inside(length: int, phases: Tensor) -> Tensor:
+    """Sum of an output's weights that fall on samples of the plane: ``[scale * length]``."""
+    inside = phases.new_zeros(1, 1, length + 2 * _REACH)
+    inside[..., _REACH:-_REACH] = 1
+    return F.conv1d(inside, phases[:, None])[0].T.flatten()

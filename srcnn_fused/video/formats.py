@@ -10,10 +10,19 @@ import numpy as np
 from ._av import import_av
 from .planes import Plane, PlaneFormat
 
-__all__ = ["fitting_format", "format_name", "from_frame", "nearest_layout", "to_frame"]
+__all__ = ["TWINS", "fitting_format", "format_name", "from_frame", "nearest_layout", "to_frame"]
 
 _DEPTHS = {8: "", 10: "10le", 12: "12le"}
 _ACCURATE_ROUNDING = 0x40000  # FFmpeg's SWS_ACCURATE_RND, which PyAV has no name for before 18
+# The same samples with Cb and Cr taking turns, as encoders in hardware like them.
+TWINS = {
+    "yuv420p": "nv12",
+    "yuv422p": "nv16",
+    "yuv444p": "nv24",
+    "yuv420p10le": "p010le",
+    "yuv422p10le": "p210le",
+    "yuv444p10le": "p410le",
+}
 _BY_DIVISION = {(2, 2): "420", (2, 1): "422", (1, 1): "444"}
 
 
@@ -51,6 +60,8 @@ def fitting_format(wanted: str, known: Sequence[str]) -> str:
     known = [name.replace("yuvj", "yuv") for name in known]
     if not known or wanted in known:
         return wanted
+    if TWINS.get(wanted) in known:
+        return TWINS[wanted]
     for candidate in _fallbacks(wanted):
         if candidate in known:
             return candidate

@@ -139,7 +139,8 @@ def enlarge_planes(planes: Sequence[Plane], model: FusedSRCNN, format: PlaneForm
         factor, offset = 1 / (255 << (format.depth - 8)), 0.0
     luma = _to_tensor(planes[0], device).mul_(factor).add_(offset)[None, None]
     enlarged = enlarge(luma.to(model.conv1.weight.dtype), model)[0, 0]
-    out = [_to_plane(enlarged.float().sub_(offset).div_(factor), top, format.dtype)]
+    back = enlarged.float().mul_(1 / factor).sub_(offset / factor)
+    out = [_to_plane(back, top, format.dtype)]
     sizes = format.plane_sizes(scale * height, scale * width)
     if len(planes) > 1:
         pair = torch.stack([_to_tensor(plane, device) for plane in planes[1:]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import UserError
 from ._av import ffmpeg_messages, import_av, open_container, reason_of
 from .codecs import check_encoder, choose_encoder, encoder_options, read_hdr
-from .formats import fitting_format, format_name, to_frame
+from .formats import TWINS, fitting_format, format_name, to_frame
 from .planes import SUBSAMPLINGS
 from .reader import Item, VideoReader
 from .suffixes import VIDEO_SUFFIXES
@@ -105,7 +105,8 @@ class VideoWriter:
             self._copied = self._add_others(reader)
             with ffmpeg_messages():
                 self._open_encoder()
-                self._write_header()
+                with self._telling():
+                    self._container.start_encoding()
         except BaseException:
             self._container.close()
             raise
@@ -121,7 +122,7 @@ class VideoWriter:
     ) -> None:
         """Complete the file, or leave half a one."""
         # Of two failures, the first is the one to tell.
-        with contextlib.suppress(*(() if error is None else (Exception,))):
+        with contextlib.suppress(*(() if error is None else (Exception,))), self._telling():
             self._container.close()
 
     def write(self, items: Iterable[Item]) -> None:
@@ -131,17 +132,24 @@ class VideoWriter:
             OSError: the file cannot be written, a full disk above all.
             UserError: the encoder or the container refuses something.
         """
-        try:
+        with self._telling():
             for item in items:
                 for packet in item.packets:
                     self._copy(packet)
                 if item.planes:
                     self._container.mux(self._video.encode(self._frame(item)))
             self._container.mux(self._video.encode(None))
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turn what FFmpeg refuses into a line; errors of the system stay what they are."""
+        try:
+            yield
         except OSError:
             raise
         except import_av().FFmpegError as error:
-            raise UserError(f"{self.encoder}: {reason_of(error)}") from error
+            what = f"{self._container.format.name} of {self.encoder}"
+            raise UserError(f"{what} cannot be written: {reason_of(error)}") from error
 
     def _size(self, reader: VideoReader) -> tuple[int, int]:
         height, width = (self._scale * side for side in (reader.first.height, reader.first.width))
@@ -170,7 +178,7 @@ class VideoWriter:
             ) from None
         wanted = format_name(self._layout.subsampling, self._layout.depth)
         chosen = fitting_format(wanted, [f.name for f in codec.video_formats or ()])
-        if chosen != wanted:
+        if chosen not in (wanted, TWINS.get(wanted)):
             self.notices.append(f"{codec.name} cannot hold {wanted}: it becomes {chosen}")
         context = stream.codec_context
         context.width, context.height = self.width, self.height
@@ -207,15 +215,6 @@ class VideoWriter:
             ) from error
         if "crf" in context.options:
             raise UserError(f"--crf: {self.encoder} has no such option")
-
-    def _write_header(self) -> None:
-        try:
-            self._container.start_encoding()
-        except OSError:
-            raise
-        except import_av().FFmpegError as error:
-            name = self._container.format.name
-            raise UserError(f"{name} does not take its streams: {reason_of(error)}") from error
 
     def _keep_rotation(self, stream: Any, reader: VideoReader) -> None:
         """How players are to turn the picture, as FFmpeg's display matrix of nine numbers."""
@@ -288,8 +287,10 @@ class VideoWriter:
 
     def _copy(self, packet: Any) -> None:
         stream = self._copied.get(packet.stream.index)
-        if stream is not None and packet.dts is not None:
+        if stream is not None:
             packet.stream = stream
+            if packet.dts is None:  # nothing but video is reordered
+                packet.dts = packet.pts
             self._container.mux(packet)
 
     def _frame(self, item: Item) -> Any:
