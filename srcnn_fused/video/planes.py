@@ -137,10 +137,10 @@ def enlarge_planes(planes: Sequence[Plane], model: FusedSRCNN, format: PlaneForm
         factor, offset = _RANGE / top, _BLACK
     else:
         factor, offset = 1 / (255 << (format.depth - 8)), 0.0
-    luma = _to_tensor(planes[0], device).mul_(factor).add_(offset)[None, None]
+    luma = _to_tensor(planes[0], device, factor, offset)[None, None]
     enlarged = enlarge(luma.to(model.conv1.weight.dtype), model)[0, 0]
-    back = enlarged.float().mul_(1 / factor).sub_(offset / factor)
-    out = [_to_plane(back, top, format.dtype)]
+    back = 1 / factor, -offset / factor
+    out = [_to_plane(enlarged.float(), top, format.dtype, *back)]
     sizes = format.plane_sizes(scale * height, scale * width)
     if len(planes) > 1:
         pair = torch.stack([_to_tensor(plane, device) for plane in planes[1:]])
@@ -172,16 +172,43 @@ def _check_planes(planes: Sequence[Plane], format: PlaneFormat) -> None:  # noqa
         )
 
 
-def _to_tensor(plane: Plane, device: torch.device) -> Tensor:
-    """``[H, W]`` integers -> float32, exactly; they travel to a GPU as integers."""
+def _to_tensor(
+    plane: Plane, device: torch.device, factor: float = 1.0, offset: float = 0.0
+) -> Tensor:
+    """``[H, W]`` integers -> float32: factor * plane + offset.
+
+    In NumPy, on the CPU: with torch's threads so short a work waits for the one whose core the
+    decoder or the encoder has at the moment. To a GPU the integers travel.
+    """
+    if device.type == "cpu":
+        values = plane.astype(np.float32, order="C")
+        if factor != 1:
+            values *= factor
+        if offset != 0:
+            values += offset
+        return torch.from_numpy(values)
     # torch warns of planes that cannot be written, and has no negative strides.
     if not plane.flags.writeable or min(plane.strides) < 0:
         plane = plane.copy()
-    return torch.from_numpy(plane).to(device).to(torch.float32)
+    return torch.from_numpy(plane).to(device).to(torch.float32).mul_(factor).add_(offset)
 
 
-def _to_plane(values: Tensor, top: int, dtype: np.dtype[np.generic]) -> Plane:
-    """Float -> integers: the one rounding, half up, and the one clipping."""
+def _to_plane(
+    values: Tensor,
+    top: int,
+    dtype: np.dtype[np.generic],
+    factor: float = 1.0,
+    offset: float = 0.0,
+) -> Plane:
+    """factor * values + offset as integers: the one rounding, half up, and the one clipping."""
+    plane: Plane
+    if values.device.type == "cpu":
+        numbers = np.multiply(values.numpy(), np.float32(factor))
+        numbers += offset + 0.5
+        np.maximum(numbers, 0, out=numbers)
+        np.minimum(numbers, top, out=numbers)
+        plane = numbers.astype(dtype)
+        return plane
     kind = torch.uint8 if dtype == np.uint8 else torch.uint16
-    plane: Plane = (values + 0.5).clamp_(0, top).to(kind).cpu().numpy()
+    plane = (values * factor).add_(offset + 0.5).clamp_(0, top).to(kind).cpu().numpy()
     return plane
