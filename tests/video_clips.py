@@ -1,5 +1,6 @@
 """Tiny clips for the tests of video, and what is in a file. Needs PyAV."""
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def make_clip(
     sound=False,
     options=None,
     change=None,
+    fill=None,
     **context,
 ):
     """Write a clip; returns the planes of its frames.
@@ -67,9 +69,13 @@ def make_clip(
     times: of the frames in ms; default: by the rate.
     sound: whether to add a track of PCM.
     change: called with container and stream before anything is written.
+    fill: called with the number and the planes of each frame, to change them.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     written = [random_planes(pix_fmt, *size, seed=number) for number in range(frames)]
+    for number, planes in enumerate(written):
+        if fill is not None:
+            fill(number, planes)
     strict = {"strict": "unofficial"}
     with av.open(str(path), "w", container_options=strict) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
@@ -101,8 +107,8 @@ def make_clip(
     return written
 
 
-def join(paths, target, options=None):
-    """Copy all streams of some files into one; of video, without B-frames."""
+def join(paths, target, options=None, skip=0):
+    """Copy all streams of some files into one, but for `skip` packets; video without B-frames."""
     with av.open(str(target), "w", options=options or {}) as container:
         sources = [av.open(str(path)) for path in paths]
         copies = {
@@ -111,7 +117,7 @@ def join(paths, target, options=None):
             for stream in source.streams
         }
         for number, source in enumerate(sources):
-            for packet in source.demux():
+            for packet in itertools.islice(source.demux(), skip, None):
                 if packet.size:
                     packet.stream = copies[number, packet.stream.index]
                     container.mux(packet)

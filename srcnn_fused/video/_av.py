@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -44,7 +45,7 @@ def import_av() -> Any:
 
 
 def _version(av: Any) -> tuple[int, ...]:
-    return tuple(int(part) for part in av.__version__.split(".")[:2])
+    return tuple(int(part) for part in re.findall(r"\d+", av.__version__)[:2])
 
 
 def open_container(path: Path, mode: str, **options: Any) -> Any:

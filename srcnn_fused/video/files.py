@@ -75,7 +75,8 @@ def upscale_video(
     Raises:
         ImportError: PyAV is missing: ``pip install 'srcnn_fused[video]'``.
         ValueError: the model or the target's suffix is not as above, or the target is the source.
-        FileExistsError: the target exists, and ``overwrite`` is not set.
+        FileExistsError: the target exists, or has come into being meanwhile, and ``overwrite`` is
+            not set.
         UserError: the source is missing, broken, cut short or not a video; an encoder or container
             that cannot hold it.
         OSError: the target cannot be written.
@@ -91,11 +92,10 @@ def upscale_video(
         raise ValueError(f"target must end in one of {known}, got {goal.name!r}")
     if goal.exists() and path.exists() and goal.samefile(path):
         raise ValueError(f"target must not be the source, got {goal} for both")
-    if goal.exists() and not overwrite:
-        raise FileExistsError(f"{goal} exists, and overwrite is not set")
+    _check_free(goal, overwrite)
     import_av()
     with replacing(goal) as temporary:
-        return enlarge_file(
+        summary = enlarge_file(
             path,
             temporary,
             model,
@@ -105,6 +105,15 @@ def upscale_video(
             progress=progress,
             note=note,
         )
+        _check_free(goal, overwrite)  # it may have come into being meanwhile
+    return summary
+
+
+def _check_free(target: Path, overwrite: bool) -> None:
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder, and the target must be a file")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists, and overwrite is not set")
 
 
 def enlarge_file(
@@ -145,4 +154,6 @@ def enlarge_file(
             tell()
             run_stages(reader.items(), enlarge, writer.write)
             tell()
+            if done < total and not reader.interlaced and note is not None:
+                note(f"{total - done} of the {total} packets of its video gave no frame")
         return VideoSummary(writer.width, writer.height, done, writer.encoder)

@@ -13,13 +13,13 @@ from typing import Any
 from ..errors import UserError
 from ._av import fraction, import_av, open_container, reading, reason_of, side_data
 from .chroma import SITINGS
-from .formats import from_frame, nearest_layout
+from .formats import format_name, from_frame, nearest_layout
 from .planes import Plane, PlaneFormat
 
 __all__ = ["Colour", "Item", "VideoReader", "read_video_size", "scan_video"]
 
-# How much shorter than its header says a file may end, in seconds and as a share.
-_SHORT_SECONDS, _SHORT_SHARE = 0.5, 0.02
+# How much shorter than its header says a file may end, in seconds: so much of it, within limits.
+_SHORT_SHARE, _SHORT_LEAST, _SHORT_MOST = 0.02, 0.5, 2
 # Packets that may wait for the next frame, such as those behind the last one.
 _MAX_PACKETS = 256
 # FFmpeg's numbers: AVColorRange, AVColorSpace.
@@ -71,17 +71,19 @@ def scan_video(path: Path) -> int:
         if container.format.name == "yuv4mpegpipe":
             return _count_raw_frames(path, stream)
         frames, end, damaged = 0, Fraction(0), False
-        start = Fraction(container.start_time or 0, 1_000_000)
+        # Matroska's duration counts from 0, the others' from where the file begins.
+        counts_from_zero = "matroska" in container.format.name
+        start = Fraction(0 if counts_from_zero else container.start_time or 0, 1_000_000)
         for packet in container.demux():
             if not packet.size:
                 continue
-            damaged = packet.is_corrupt
-            frames += packet.stream.index == stream.index
+            damaged = packet.is_corrupt  # of the last one: there a cut falls
+            frames += packet.stream.index == stream.index and not packet.is_discard
             base = fraction(packet.time_base)
             if packet.pts is not None and base is not None:
                 end = max(end, (packet.pts + (packet.duration or 0)) * base - start)
         said = Fraction(container.duration or 0, 1_000_000)
-        if damaged or said - end > max(_SHORT_SECONDS, said * _SHORT_SHARE):
+        if damaged or said - end > min(max(_SHORT_LEAST, said * _SHORT_SHARE), _SHORT_MOST):
             raise UserError(
                 f"{path}: is cut short: it ends after {float(end):.2f} s of {float(said):.2f}; "
                 "ffmpeg -i IN -c copy OUT makes a whole file of what is there"
@@ -203,6 +205,11 @@ class VideoReader:
                 self._decoded = self._decode()
         if damaged:
             self.notices.append(f"{damaged} of its frames are damaged")
+
+    @property
+    def interlaced(self) -> bool:
+        """Whether a frame so far was; such a video may have two packets a frame."""
+        return _INTERLACED in self.notices
 
     def _decode(self) -> list[Any]:
         """Frames of the next packet that gives any, or none once many others wait."""
@@ -326,6 +333,9 @@ def _count_raw_frames(path: Path, stream: Any) -> int:
         UserError: the last frame is not whole.
     """
     layout = PlaneFormat(*nearest_layout(stream.codec_context.format))
+    stored = stream.codec_context.format.name.replace("yuvj", "yuv")
+    if stored != format_name(layout.subsampling, layout.depth):
+        return 0  # other planes than those that it will be decoded to
     sizes = layout.plane_sizes(stream.codec_context.height, stream.codec_context.width)
     frame_bytes = sum(rows * columns for rows, columns in sizes) * layout.dtype.itemsize
     with path.open("rb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,7 @@ from ..errors import UserError
 from ._av import ffmpeg_messages, import_av, open_container, reason_of
 from .codecs import check_encoder, choose_encoder, encoder_options, read_hdr
 from .formats import TWINS, fitting_format, format_name, to_frame
-from .planes import SUBSAMPLINGS
+from .planes import SUBSAMPLINGS, PlaneFormat
 from .reader import Item, VideoReader
 from .suffixes import VIDEO_SUFFIXES
 
@@ -83,8 +84,9 @@ class VideoWriter:
         self.notices: list[str] = []
         self.encoder = choose_encoder(path, codec)
         found = check_encoder(self.encoder, crf)
+        self.encoder = found.name  # "h264" is libx264
         self._container_name = VIDEO_SUFFIXES[path.suffix.lower()]
-        self._layout = reader.layout
+        self._layout = self._frame_layout = reader.layout
         self._scale = scale
         self.width, self.height = self._size(reader)
         self._counting = self._container_name in _COUNTING or found.name in _COARSE
@@ -180,6 +182,7 @@ class VideoWriter:
         chosen = fitting_format(wanted, [f.name for f in codec.video_formats or ()])
         if chosen not in (wanted, TWINS.get(wanted)):
             self.notices.append(f"{codec.name} cannot hold {wanted}: it becomes {chosen}")
+        self._frame_layout = _with_chroma(self._layout, chosen)
         context = stream.codec_context
         context.width, context.height = self.width, self.height
         context.pix_fmt = chosen
@@ -248,20 +251,27 @@ class VideoWriter:
     def _add_others(self, reader: VideoReader) -> dict[int, Any]:
         """Streams to copy into, by the index of theirs in the input."""
         copied = {}
+        chapters = reader.container.chapters()
         for stream in reader.container.streams:
             if stream.index == reader.stream.index:
                 continue
+            if stream.type == "data" and chapters:
+                continue  # the chapters, as MP4 has them
             name = _describe(stream)
+            if stream.type == "video":
+                self.notices.append(f"{name} is left out")
+                continue
             try:
                 new = self._add_copy(stream)
             except (ValueError, import_av().FFmpegError):
                 new = None
             if new is None:
-                self.notices.append(f"{self._container.format.name} cannot hold {name}: left out")
+                self.notices.append(
+                    f"{self._container.format.name} cannot hold its {name}: left out"
+                )
                 continue
             if stream.type != "attachment":
                 copied[stream.index] = new
-        chapters = reader.container.chapters()
         if chapters and self._container_name in _COUNTING:
             self.notices.append(f"{self._container.format.name} has no chapters: they are left out")
         elif chapters:
@@ -299,7 +309,11 @@ class VideoWriter:
             plane[:rows, :columns]
             for plane, (rows, columns) in zip(item.planes, sizes, strict=True)
         ]
-        frame = to_frame(planes, self._layout)
+        if self._frame_layout is not self._layout:
+            neutral = self._layout.dtype.type(1 << (self._layout.depth - 1))
+            chroma = self._frame_layout.plane_sizes(self.height, self.width)[1:]
+            planes += [np.broadcast_to(neutral, size) for size in chroma]
+        frame = to_frame(planes, self._frame_layout)
         context = self._video.codec_context
         frame.color_range = context.color_range
         frame.colorspace = context.colorspace
@@ -329,12 +343,23 @@ class VideoWriter:
         return number
 
 
+def _with_chroma(layout: PlaneFormat, chosen: str) -> PlaneFormat:
+    """The layout of frames for an encoder: of grey with chroma, where it has no grey.
+
+    FFmpeg takes grey for full-range whatever its frames say, and would squeeze it.
+    """
+    subsampling = chosen.replace("yuvj", "yuv")[3:6]
+    if layout.subsampling != "grey" or not chosen.startswith("yuv"):
+        return layout
+    return replace(layout, subsampling=subsampling) if subsampling in SUBSAMPLINGS else layout
+
+
 def _describe(stream: Any) -> str:
     kind = {"audio": "sound", "subtitle": "subtitles", "video": "another video"}.get(
         stream.type, stream.type
     )
     context = stream.codec_context
-    return f"its {kind} ({context.name if context else stream.name or 'unknown'}, #{stream.index})"
+    return f"{kind} ({context.name if context else stream.name or 'unknown'}, #{stream.index})"
 
 
 def _fresh(metadata: dict[str, str]) -> dict[str, str]:
