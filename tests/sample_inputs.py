@@ -40,12 +40,12 @@ SHAPES = (
 # Around one vector and one block of columns (4, 8 or 16 lanes, 2 to 4 vectors), and around the
 # widest strips: 284, 365 and 640 columns for a second layer of 5, 3 and 1.
 BLOCK_WIDTHS = (3, 4, 5, 7, 8, 11, 12, 15, 16, 23, 24, 32, 47, 48, 49, 60, 63, 64, 65, 68, 69)
-# Around the widest strips of the Winograd kernels: 47 tiles of 4 columns, less the halo; of a 1x1
-# second layer 64 tiles or (16 lanes) 96, and twice as many less one for each side of the cut.
+# Around the widest strips of the Winograd kernels: 63 tiles of 4 columns or (16 lanes) 47, less the
+# halo; of a 1x1 second layer 64 tiles or 96, and twice as many less one for each side of the cut.
 WINOGRAD_STRIP_WIDTHS = {
-    5: (183, 184, 185),
-    3: (183, 184, 185),
-    1: (255, 256, 257, 383, 384, 385, 504, 505),
+    5: (183, 184, 185, 247, 248, 249),
+    3: (183, 184, 185, 247, 248, 249),
+    1: (255, 256, 257, 383, 384, 385, 504, 505, 760, 761),
 }
 STRIP_WIDTHS = {5: (283, 284, 285, 569), 3: (364, 365, 366, 731), 1: (639, 640, 641, 1281)}
 

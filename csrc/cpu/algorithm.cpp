@@ -63,9 +63,9 @@ double pixels_cost(int kernel2, int64_t channels, int64_t batch, int64_t height,
   const double conv1 = lanes >= 16 ? 1800 * c : 2700 * c;
   const double conv2 = kernel2 == 1 ? 2200 : kernel2 == 3 ? 6200 : lanes == 8 ? 11500 : 12000;
   const double call = lanes == 8 ? 1e5 + 2e5 * c : 0;
-  const double weights = call + 0.6e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.5e5 : 6.5e5);
+  const double once = call + 0.6e5 * c + (kernel2 == 1 ? 0 : kernel2 == 3 ? 1.5e5 : 6.5e5);
   return static_cast<double>(pixels) * (conv1 + conv2 + 1000 * c) / static_cast<double>(lanes) +
-         weights / static_cast<double>(batch);
+         once / static_cast<double>(batch);
 }
 
 bool any_huge(const ConvWeights& conv) {

@@ -36,10 +36,16 @@ struct PhasePointsLayout {
   PhaseRowLayout row;
 };
 
-// Values at the points of a transform, `stride` floats apart: never a multiple of 4 kB, which would put all points of a tile
-// into one set of the L1 cache.
+// Pieces, such as the values at the points of a transform, `stride` floats apart: never a multiple of 4 kB, which would put all
+// points of a tile into one set of the L1 cache.
 struct PointsLayout {
   int64_t offset, stride;
+};
+
+// Which of four rows of F2 lie in the image: those from `first` to before `end`; and what the others hold.
+struct RowsInImage {
+  int first, end;
+  bool zeros;  // else the nearest row in the image
 };
 
 // Where everything lies in a worker's workspace; made by winograd_plan.cpp for one strip width.
@@ -56,7 +62,7 @@ struct WinogradLayout {
   PointsLayout products;  // [point][out channel][tile],
   PointsLayout halves;    // and after the horizontal inverse, [point][out channel][phase][hidden2.phase_stride]
   int64_t pending, pending_stride;  // conv3: [channel][row], what is known of the next four rows of output
-  int64_t zeros;                    // a row of zeros for any stage
+  int64_t zeros;                    // a row of zeros of input or F1
   int64_t converted;                // bfloat16 images only: a row of them as it is read, a row of output before it is rounded
   int64_t size;                     // floats in all
 };

@@ -1,12 +1,12 @@
 // The inner loops of the Winograd strip: products and transforms of tiles of 4 x 4 pixels, the lanes of a vector being
-// neighbouring tiles. Nothing here knows of borders, and nothing moves between lanes: rows come split into phases (see
-// winograd_engine.h), so that column x + k of all tiles is one load.
+// neighbouring tiles. Of borders nothing here knows but which of four rows of F2 lie in the image, and nothing moves between
+// lanes: rows come split into phases (see winograd_engine.h), so that column x + k of all tiles is one load.
 //
 // Multiply-adds per output pixel of one channel, direct -> here, and the operations of the transforms (input; inverse with bias
 // and ReLU):
 //   conv1            5184 -> 1296 + 58; 530       conv2 of 9-3-5  18432 -> 4608 + 560; 260
 //   conv2 of 9-1-5   2048                         conv2 of 9-5-5  51200 -> 8192 + 1300; 450
-//   conv3             800 -> 320 + 120; 10
+//   conv3             800 -> 320 + 112; 10
 // All of it runs from L1 and L2: memory sees the input once and the output once, 8 bytes a pixel. The products bound it,
 // conv1's inverse transform next (docs/cpu_kernels.md has the measurements). conv3 is in winograd_conv3.h.
 #pragma once

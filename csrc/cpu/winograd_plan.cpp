@@ -8,9 +8,9 @@
 namespace srcnn::cpu {
 namespace {
 
-// Tiles of F1 in the widest strip. With a 5x5 conv2 rings and transformed rows of one worker take about 38 kB a tile, with a
-// 1x1 the points of F2 4 kB. What is used at a time is less, and widths measured within 3 % of one another, 32 to 128 tiles on
-// one thread; on two, 96 of 8 lanes cut 960 columns into three strips, 12 to 20 % slower. Wider strips have less halo.
+// Tiles of F1 in the widest strip. With a 5x5 conv2 rings and transformed rows of one worker take 35 to 39 kB a tile, with a
+// 1x1 the points of F2 4 kB. What is used at a time is less, and wider strips have less halo; but those of 96 tiles of 8 lanes
+// share 960 columns out badly (docs/cpu_kernels.md has the times of 32 to 128).
 int64_t widest_tiles(int kernel2, int64_t lanes) { return lanes < 16 ? 64 : kernel2 > 1 ? 48 : 96; }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

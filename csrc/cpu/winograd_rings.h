@@ -3,8 +3,6 @@
 
 #include <cstdint>
 
-#include "target.h"
-#include "winograd_conv3.h"
 #include "winograd_engine.h"
 
 namespace srcnn::cpu {

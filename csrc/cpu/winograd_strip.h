@@ -3,8 +3,9 @@
 //   bicubic or copied row -> split into phases -> ring of 12 rows -> conv1 + ReLU, 4 rows -> ring of 8 rows (f2 > 1)
 //                         -> conv2 + ReLU, 4 rows, at conv3's points -> added to 8 rows of output, of which 4 are complete
 //
-// As in strip.h, borders are a property of the rings, no row is made twice and columns only in the halo of a strip. Groups of
-// rows and tiles of columns begin at the same places of the image however it is cut, so that every cut gives the same bits.
+// The borders of input and F1 are a property of their rings, as in strip.h; rows of F2 outside the image are replaced before
+// they go to the points. No row is made twice, and columns only in the halo of a strip. Groups of rows and tiles of columns
+// begin at the same places of the image however it is cut, so that every cut gives the same bits.
 #pragma once
 
 #include <cstdint>
@@ -233,7 +234,7 @@ class WinogradStrip {
   enum class Rows { kMade, kRepeated, kZeros };
 
   // What rows r .. r + 3 of F2 add to the output, and rows r - 2 .. r + 1 of it, which need no more. Of rows that lie outside
-  // the image and repeat its last one, `point` is the point that holds that.
+  // the image and repeat its first or last one, `point` is the point that holds that.
   void make_output(int64_t r, Rows rows, int point = 0) const {
     const PhaseRowLayout& in = layout_.hidden2.row;
     int64_t column[kConv3Columns];

@@ -93,6 +93,17 @@ TEST_CASE("nothing is used before it is written: regions by Winograd's blocks fo
   check_regions_of<Plan>(kSixteen, "16 lanes", 5, 3, Padding::kReplicate, 3, Bicubic::kPil, 5, 47, {{0, 141, 0, 15}});
 }
 
+TEST_CASE("nothing is used before it is written: images of every remainder of four rows by Winograd") {
+  for (const int kernel2 : kKernels2) {
+    for (const Padding padding : kPaddings) {
+      for (int64_t height = 1; height <= 8; ++height) {
+        check_regions<Plan>(kernel2, 1, padding, 1, Bicubic::kMatlab, height, 21, {{0, 21, 0, height}});
+        if (height > 4) check_regions<Plan>(kernel2, 1, padding, 1, Bicubic::kMatlab, height, 21, {{0, 21, 4, height}});
+      }
+    }
+  }
+}
+
 TEST_CASE("nothing is used before it is written: strips of every width by Winograd") {
   for (const int kernel2 : kKernels2) {
     for (const Padding padding : kPaddings) {
