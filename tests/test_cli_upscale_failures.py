@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from upscale_command import (
     only_line,
     picture,
     run,
+    start,
 )
 
 from srcnn_fused import upscale
@@ -71,22 +71,6 @@ def test_a_real_write_failure_costs_nothing(ext):
     assert f"a_x3.{ext}: cannot be written: File too large; nothing was changed" in errors
     assert files() == ["a.png", f"a_x3.{ext}"]
     assert Path(f"a_x3.{ext}").read_bytes() == b"precious"
-
-
-def start(*arguments, limit=None):
-    def restrict():
-        # A shell's background job hands "ignore" on to all it starts, these tests among them.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.Popen(
-        [sys.executable, "-m", "srcnn_fused", "upscale", "-m", "x3.safetensors", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=restrict,  # noqa: PLW1509  single-threaded
-    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

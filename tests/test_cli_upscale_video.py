@@ -19,6 +19,7 @@ from upscale_command import (
     only_line,
     picture,
     run,
+    start,
 )
 
 pytest.importorskip("av")
@@ -240,23 +241,6 @@ def test_pictures_do_without_pyav():
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     assert files() == ["a.png", "a_x3.png"]
-
-
-def start(*arguments, limit=None):
-    def restrict():
-        import resource
-
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.Popen(
-        [sys.executable, "-m", "srcnn_fused", "upscale", "-m", "x3.safetensors", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=restrict,  # noqa: PLW1509  single-threaded
-    )
 
 
 @pytest.mark.parametrize(

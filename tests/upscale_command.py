@@ -1,5 +1,9 @@
 """Models, pictures and calls for the tests of `srcnn-fused upscale`."""
 
+import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +65,21 @@ def only_line(result):
 
 def make_network_from_file(name, **options):
     return FusedSRCNN.from_pretrained(f"{name}.safetensors", **options)
+
+
+def start(*arguments, limit=None):
+    """The command as a process, whose files may be no larger than `limit` bytes."""
+
+    def restrict():
+        # A shell's background job hands "ignore" on to all it starts, these tests among them.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "srcnn_fused", "upscale", "-m", "x3.safetensors", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=restrict,  # noqa: PLW1509  single-threaded
+    )

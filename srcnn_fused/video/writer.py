@@ -255,9 +255,9 @@ class VideoWriter:
         for stream in reader.container.streams:
             if stream.index == reader.stream.index:
                 continue
-            if stream.type == "data" and chapters:
-                continue  # the chapters, as MP4 has them
             name = _describe(stream)
+            if chapters and "bin_data" in name:
+                continue  # the chapters, as MP4 has them
             if stream.type == "video":
                 self.notices.append(f"{name} is left out")
                 continue
